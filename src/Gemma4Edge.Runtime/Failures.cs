@@ -1,0 +1,17 @@
+namespace Gemma4Edge.Runtime;
+
+/// <summary>The failures that have one text wherever they happen.</summary>
+public static class Failures
+{
+    /// <summary>Somebody cancelled the request.</summary>
+    public static GenerationFailure Cancelled { get; } =
+        new(FailureCode.Cancelled, "The request was cancelled.", "Send it again if that was not meant.");
+
+    /// <summary>The deadline passed while the request waited.</summary>
+    public static GenerationFailure Expired { get; } =
+        new(FailureCode.Expired, "The request waited longer than its deadline and was not started.", "Send it again, or allow it more time with deadline_ms.");
+
+    /// <summary>The line is full.</summary>
+    public static GenerationFailure QueueFull(int capacity) =>
+        new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");
+}

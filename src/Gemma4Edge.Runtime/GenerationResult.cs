@@ -1,0 +1,72 @@
+using Gemma4Edge.Model.Text;
+
+namespace Gemma4Edge.Runtime;
+
+/// <summary>Why an answer ended.</summary>
+public enum FinishReason
+{
+    /// <summary>The model ended its turn.</summary>
+    Stop,
+
+    /// <summary>MaxTokens or the context's end was reached.</summary>
+    Length,
+
+    /// <summary>The model called tools and waits for their results.</summary>
+    ToolCalls,
+}
+
+/// <summary>Why a request has no answer. The wire code is the name in snake_case.</summary>
+public enum FailureCode
+{
+    /// <summary>The request itself is wrong.</summary>
+    BadRequest,
+
+    /// <summary>No model is loaded.</summary>
+    NoModel,
+
+    /// <summary>The queue was full when it arrived.</summary>
+    QueueFull,
+
+    /// <summary>The node accepts no prompts now.</summary>
+    Disabled,
+
+    /// <summary>Its deadline passed before it could start.</summary>
+    Expired,
+
+    /// <summary>Somebody cancelled it.</summary>
+    Cancelled,
+
+    /// <summary>Prompt and answer do not fit into the context.</summary>
+    ContextOverflow,
+
+    /// <summary>A bug or a broken machine; the log has more.</summary>
+    Internal,
+}
+
+/// <summary>Token counts of one request.</summary>
+/// <param name="Input">Tokens of the whole prompt.</param>
+/// <param name="Cached">Of these, tokens whose keys and values were already there.</param>
+/// <param name="Output">Tokens generated, the stop token included.</param>
+public readonly record struct TokenUsage(int Input, int Cached, int Output);
+
+/// <summary>Where the time of one request went.</summary>
+/// <param name="QueueMs">From receipt to the start of work.</param>
+/// <param name="TtftMs">From the start of work to the first sampled token.</param>
+/// <param name="PrefillTokensPerSecond">New prompt tokens per second; 0 if there were none.</param>
+/// <param name="DecodeTokensPerSecond">Tokens after the first per second; 0 if there were none.</param>
+/// <param name="TotalMs">From receipt to the end.</param>
+public readonly record struct RequestTimings(double QueueMs, double TtftMs, double PrefillTokensPerSecond, double DecodeTokensPerSecond, double TotalMs);
+
+/// <summary>A finished answer.</summary>
+/// <param name="Text">The full text, without thoughts and tool calls.</param>
+/// <param name="ToolCalls">The calls, in the model's order.</param>
+/// <param name="FinishReason">Why it ended.</param>
+/// <param name="Usage">Token counts.</param>
+/// <param name="Timings">Where the time went.</param>
+public sealed record GenerationResult(string Text, IReadOnlyList<ToolCall> ToolCalls, FinishReason FinishReason, TokenUsage Usage, RequestTimings Timings);
+
+/// <summary>A request that ended without an answer.</summary>
+/// <param name="Code">What kind of failure.</param>
+/// <param name="Message">One sentence: what happened.</param>
+/// <param name="Hint">What to do about it.</param>
+public sealed record GenerationFailure(FailureCode Code, string Message, string Hint);

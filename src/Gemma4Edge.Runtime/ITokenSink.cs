@@ -1,0 +1,29 @@
+using Gemma4Edge.Model.Text;
+
+namespace Gemma4Edge.Runtime;
+
+/// <summary>Takes what one request produces. After any number of the others comes exactly one of <see cref="OnDone"/> and <see cref="OnFailed"/>, as the last call.</summary>
+/// <remarks>Called on the compute thread (a refusal or a cancellation while queued: on the caller's): only enqueue, never wait.</remarks>
+public interface ITokenSink
+{
+    /// <summary>Work begins: <paramref name="cachedTokens"/> of <paramref name="promptTokens"/> need no prefill.</summary>
+    void OnStart(double queueMs, int promptTokens, int cachedTokens);
+
+    /// <summary><paramref name="done"/> of <paramref name="total"/> prompt tokens are in the cache.</summary>
+    void OnPrefill(int done, int total);
+
+    /// <summary>More text of the answer; whole characters.</summary>
+    void OnText(string delta);
+
+    /// <summary>More text of the thought before the answer.</summary>
+    void OnThought(string delta);
+
+    /// <summary>A complete tool call.</summary>
+    void OnToolCall(ToolCall call);
+
+    /// <summary>The answer is complete.</summary>
+    void OnDone(GenerationResult result);
+
+    /// <summary>There will be no answer.</summary>
+    void OnFailed(GenerationFailure failure);
+}

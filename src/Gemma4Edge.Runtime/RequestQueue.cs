@@ -1,0 +1,133 @@
+namespace Gemma4Edge.Runtime;
+
+/// <summary>A request on its way: what is asked, who hears the answer, and the switch that stops it.</summary>
+public sealed class QueuedRequest(PromptRequest request, ITokenSink sink) : IDisposable
+{
+    private readonly CancellationTokenSource _cancellation = new();
+
+    /// <summary>What is asked.</summary>
+    public PromptRequest Request { get; } = request;
+
+    /// <summary>Who hears the answer.</summary>
+    public ITokenSink Sink { get; } = sink;
+
+    /// <summary>Fires when somebody cancels the request.</summary>
+    public CancellationToken Cancellation => _cancellation.Token;
+
+    internal void Cancel() => _cancellation.Cancel();
+
+    /// <inheritdoc/>
+    public void Dispose() => _cancellation.Dispose();
+}
+
+/// <summary>The bounded line in front of the one compute thread. Full means refused at once: nobody waits to be let in.</summary>
+/// <remarks>Any number of threads may add and cancel; one thread takes. Cancelling reaches into the line, which a Channel does not allow.</remarks>
+public sealed class RequestQueue(int capacity) : IDisposable
+{
+    private readonly LinkedList<QueuedRequest> _waiting = new();
+    private readonly SemaphoreSlim _available = new(0);
+    private QueuedRequest? _running;
+
+    /// <summary>Most requests that may wait.</summary>
+    public int Capacity { get; } = capacity;
+
+    /// <summary>Requests that wait now.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_waiting)
+            {
+                return _waiting.Count;
+            }
+        }
+    }
+
+    /// <summary>Whether a request is being worked on.</summary>
+    public bool Busy => Volatile.Read(ref _running) is not null;
+
+    /// <summary>Adds a request at the end of the line; false = full, and nothing was told to its sink.</summary>
+    public bool TryAdd(QueuedRequest request)
+    {
+        lock (_waiting)
+        {
+            if (_waiting.Count >= Capacity)
+            {
+                return false;
+            }
+
+            _waiting.AddLast(request);
+        }
+
+        _available.Release();
+        return true;
+    }
+
+    /// <summary>Cancels every request with that id (null = all): waiting ones end here and now, the running one at its next look.</summary>
+    /// <returns>How many it hit.</returns>
+    public int Cancel(string? id)
+    {
+        List<QueuedRequest> ended = [];
+        int hit = 0;
+        lock (_waiting)
+        {
+            for (LinkedListNode<QueuedRequest>? node = _waiting.First; node is not null;)
+            {
+                LinkedListNode<QueuedRequest>? next = node.Next;
+                if (id is null || node.Value.Request.Id == id)
+                {
+                    _waiting.Remove(node);
+                    ended.Add(node.Value);
+                }
+
+                node = next;
+            }
+
+            if (_running is { } running && (id is null || running.Request.Id == id))
+            {
+                running.Cancel();
+                hit++;
+            }
+        }
+
+        foreach (QueuedRequest request in ended)
+        {
+            request.Sink.OnFailed(Failures.Cancelled);
+            request.Dispose();
+        }
+
+        return hit + ended.Count;
+    }
+
+    /// <summary>Waits for the next request and marks it as running. For the compute thread only.</summary>
+    /// <exception cref="OperationCanceledException">The service stops.</exception>
+    internal QueuedRequest Take(CancellationToken stopping)
+    {
+        while (true)
+        {
+            _available.Wait(stopping);
+            lock (_waiting)
+            {
+                if (_waiting.First is { } first) // a cancelled request leaves its count behind
+                {
+                    _waiting.RemoveFirst();
+                    _running = first.Value;
+                    return first.Value;
+                }
+            }
+        }
+    }
+
+    /// <summary>The running request has ended.</summary>
+    internal void Release()
+    {
+        lock (_waiting)
+        {
+            _running?.Dispose();
+            _running = null;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _available.Dispose();
+}
