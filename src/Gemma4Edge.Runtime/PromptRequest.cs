@@ -1,3 +1,4 @@
+using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Runtime;

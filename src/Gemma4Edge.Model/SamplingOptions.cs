@@ -1,4 +1,4 @@
-namespace Gemma4Edge.Runtime;
+namespace Gemma4Edge.Model;
 
 /// <summary>How the next token is chosen from the logits.</summary>
 /// <remarks>The fields are applied in this order: top-k, temperature's softmax, top-p, min-p, then one draw. Temperature 0 takes the largest logit and ignores the rest.</remarks>
