@@ -24,4 +24,22 @@ public sealed record SamplingOptions
 
     /// <summary>Seed of the draws; null = a new one each time.</summary>
     public ulong? Seed { get; init; }
+
+    /// <summary>Refuses values outside their ranges.</summary>
+    /// <exception cref="ArgumentException">Names the option, its value and what is allowed.</exception>
+    public void Check()
+    {
+        Require(Temperature is >= 0 and <= 10, "temperature", Temperature, "0 (greedy) to 10");
+        Require(TopK >= 0, "top_k", TopK, "0 (all) or more");
+        Require(TopP is > 0 and <= 1, "top_p", TopP, "above 0, up to 1 (all)");
+        Require(MinP is >= 0 and <= 1, "min_p", MinP, "0 (none) to 1");
+    }
+
+    private static void Require(bool holds, string name, float value, string allowed)
+    {
+        if (!holds)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"{name} is {value}; allowed is {allowed}."));
+        }
+    }
 }

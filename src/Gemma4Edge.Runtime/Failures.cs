@@ -11,6 +11,10 @@ public static class Failures
     public static GenerationFailure Expired { get; } =
         new(FailureCode.Expired, "The request waited longer than its deadline and was not started.", "Send it again, or allow it more time with deadline_ms.");
 
+    /// <summary>The service stops while it works on the request.</summary>
+    public static GenerationFailure Interrupted { get; } =
+        new(FailureCode.Interrupted, "The service stopped before the answer was complete.", "Send it again when the node is online.");
+
     /// <summary>The line is full.</summary>
     public static GenerationFailure QueueFull(int capacity) =>
         new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");

@@ -36,6 +36,9 @@ public enum FailureCode
     /// <summary>Somebody cancelled it.</summary>
     Cancelled,
 
+    /// <summary>The service stopped while it was running.</summary>
+    Interrupted,
+
     /// <summary>Prompt and answer do not fit into the context.</summary>
     ContextOverflow,
 
