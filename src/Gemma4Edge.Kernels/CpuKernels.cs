@@ -1,0 +1,48 @@
+using System.Collections.Frozen;
+
+namespace Gemma4Edge.Kernels;
+
+/// <summary>The kernels this process uses: one instruction set, chosen once, one kernel per weight format.</summary>
+/// <remarks>Immutable, safe on any thread.</remarks>
+public sealed class CpuKernels
+{
+    /// <summary>Environment variable that names the instruction set when the caller does not.</summary>
+    public const string EnvironmentVariable = "GEMMA4EDGE_KERNEL";
+
+    private readonly FrozenDictionary<QuantFormat, IWeightKernel> _kernels;
+
+    private CpuKernels(string name)
+    {
+        Name = name;
+        _kernels = QuantFormats.All.ToFrozenDictionary(f => f, f => f.Kernels.First(k => k.Name == name));
+    }
+
+    /// <summary>Every instruction set in this binary, best first; the last is <c>scalar</c>, which every CPU runs.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. QuantFormats.F32.Kernels.Select(k => k.Name)];
+
+    /// <summary>The chosen instruction set: <c>avx2</c>, <c>neon</c> or <c>scalar</c>.</summary>
+    public string Name { get; }
+
+    /// <summary>Chooses an instruction set.</summary>
+    /// <param name="requested">One of <see cref="Names"/>; null or empty = what <see cref="EnvironmentVariable"/> says, else the best this CPU can run.</param>
+    /// <exception cref="ArgumentException">There is no such instruction set.</exception>
+    /// <exception cref="PlatformNotSupportedException">This CPU lacks it.</exception>
+    public static CpuKernels Select(string? requested)
+    {
+        if (string.IsNullOrEmpty(requested))
+        {
+            requested = Environment.GetEnvironmentVariable(EnvironmentVariable);
+        }
+
+        bool any = string.IsNullOrEmpty(requested);
+        return QuantFormats.F32.Kernels.FirstOrDefault(k => any ? k.IsSupported : k.Name == requested) switch
+        {
+            { IsSupported: true } kernel => new CpuKernels(kernel.Name),
+            null => throw new ArgumentException($"Unknown kernel '{requested}'. Known: {string.Join(", ", Names)}.", nameof(requested)),
+            _ => throw new PlatformNotSupportedException($"Kernel '{requested}' needs instructions this CPU lacks."),
+        };
+    }
+
+    /// <summary>The kernel for a format.</summary>
+    public IWeightKernel For(QuantFormat format) => _kernels[format];
+}

@@ -1,0 +1,103 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace Gemma4Edge.Kernels;
+
+/// <summary>Y = X·Wᵀ with the rows of W split over a <see cref="WorkerPool"/>. Allocates nothing after construction.</summary>
+/// <remarks>Not thread-safe: it keeps the one product under way in its fields, and the pool runs one job at a time. Owns neither kernels nor pool.</remarks>
+public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
+{
+    /// <summary>Multiply-adds that make a chunk worth dispatching: tens of µs, where taking one costs less than one.</summary>
+    private const long ChunkMultiplyAdds = 256 * 1024;
+
+    private readonly ProductJob _job = new();
+
+    /// <summary>The kernels products run on.</summary>
+    public CpuKernels Kernels => kernels;
+
+    /// <summary>y[t, r] = Σ_c W[r, c] · x[t, c].</summary>
+    /// <param name="w">W, (Rows, Columns); its memory must stay mapped during the call.</param>
+    /// <param name="x">(tokens, Columns), contiguous; may be longer.</param>
+    /// <param name="y">Result, (tokens, Rows), contiguous; may be longer. Must not overlap x.</param>
+    /// <param name="tokens">Number of activation rows; 0 does nothing.</param>
+    /// <exception cref="ArgumentException">x or y is too short. Checked once, before any work.</exception>
+    /// <remarks>The result does not depend on the number of threads: every y[t, r] is computed by one kernel call over all columns.</remarks>
+    public void Multiply(WeightMatrix w, ReadOnlySpan<float> x, Span<float> y, int tokens)
+    {
+        ArgumentNullException.ThrowIfNull(w);
+        ArgumentOutOfRangeException.ThrowIfNegative(tokens);
+        CheckLength(x.Length, tokens, w.Columns, nameof(x));
+        CheckLength(y.Length, tokens, w.Rows, nameof(y));
+        if (tokens == 0)
+        {
+            return;
+        }
+
+        fixed (float* xStart = x, yStart = y)
+        {
+            _job.Kernel = kernels.For(w.Format);
+            _job.Weights = w;
+            _job.X = xStart;
+            _job.Y = yStart;
+            _job.Tokens = tokens;
+            pool.Run(_job, w.Rows, Grain(w, tokens));
+        }
+    }
+
+    /// <summary>Writes one row of W as floats, exactly.</summary>
+    /// <param name="w">W, (Rows, Columns).</param>
+    /// <param name="row">In [0, Rows).</param>
+    /// <param name="destination">(Columns); may be longer.</param>
+    /// <exception cref="ArgumentException">The row is not in the matrix, or the destination is too short.</exception>
+    public void DecodeRow(WeightMatrix w, int row, Span<float> destination)
+    {
+        ArgumentNullException.ThrowIfNull(w);
+        ArgumentOutOfRangeException.ThrowIfNegative(row);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, w.Rows);
+        CheckLength(destination.Length, 1, w.Columns, nameof(destination));
+        fixed (float* start = destination)
+        {
+            kernels.For(w.Format).Decode(w.Data + (row * w.RowBytes), start, w.Columns);
+        }
+    }
+
+    /// <summary>Rows per chunk: worth its dispatch, a multiple of the kernels' row tiles, and small enough that threads finish together.</summary>
+    private int Grain(WeightMatrix w, int tokens)
+    {
+        const int RowTile = 8;
+        const int ChunksPerThread = 8;
+        long worthwhile = ChunkMultiplyAdds / ((long)w.Columns * tokens);
+        long rows = Math.Max(worthwhile, w.Rows / (pool.Threads * ChunksPerThread));
+        return (int)Math.Min((rows / RowTile * RowTile) + RowTile, int.MaxValue);
+    }
+
+    private static void CheckLength(int length, int rows, int columns, string name)
+    {
+        if (length < (long)rows * columns)
+        {
+            ThrowTooShort(length, rows, columns, name);
+        }
+    }
+
+    [DoesNotReturn]
+    private static void ThrowTooShort(int length, int rows, int columns, string name) =>
+        throw new ArgumentException($"{name} has {length} floats where {rows} × {columns} are needed.", name);
+
+    private sealed class ProductJob : IRangeJob
+    {
+        public IWeightKernel? Kernel { get; set; }
+
+        public WeightMatrix? Weights { get; set; }
+
+        public float* X { get; set; }
+
+        public float* Y { get; set; }
+
+        public int Tokens { get; set; }
+
+        public void Run(int first, int count)
+        {
+            WeightMatrix w = Weights!;
+            Kernel!.MatMul(w.Data + (first * w.RowBytes), w.RowBytes, count, w.Columns, X, w.Columns, Tokens, Y + first, w.Rows);
+        }
+    }
+}

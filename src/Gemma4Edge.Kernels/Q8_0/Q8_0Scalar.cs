@@ -1,0 +1,19 @@
+namespace Gemma4Edge.Kernels;
+
+/// <inheritdoc cref="Q8_0Layout"/>
+internal readonly unsafe struct Q8_0Scalar : IScalarBlock
+{
+    public static int Columns => Q8_0Layout.Columns;
+
+    public static int Bytes => Q8_0Layout.Bytes;
+
+    public static void Decode(byte* block, float* destination)
+    {
+        float d = Q8_0Layout.Scale(block);
+        sbyte* q = (sbyte*)block + Q8_0Layout.Quants;
+        for (int i = 0; i < Q8_0Layout.Columns; i++)
+        {
+            destination[i] = d * q[i];
+        }
+    }
+}
