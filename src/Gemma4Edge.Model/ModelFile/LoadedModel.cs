@@ -1,0 +1,113 @@
+namespace Gemma4Edge.Model.ModelFile;
+
+/// <summary>An open model file or folder: the shape of the network and its weights, mapped read-only and used in place.</summary>
+/// <remarks>
+/// Everything in the file was checked when it was opened; only the values of matrices are taken as they are. Immutable and safe on any
+/// thread. Disposing unmaps the file: weights, matrices and ranges that came from it are dead from then on, so dispose last.
+/// Replace a model file by rename, never in place: truncating a mapped file ends the process (SIGBUS).
+/// </remarks>
+public sealed class LoadedModel : IDisposable
+{
+    private readonly List<MappedFile> _files;
+
+    private LoadedModel(string path, List<MappedFile> files, ModelContents contents)
+    {
+        _files = files;
+        Path = path;
+        Name = contents.Name;
+        Format = contents.Format;
+        Config = contents.Config;
+        Generation = contents.Generation;
+        ChatTemplateText = contents.ChatTemplate;
+        FileBytes = files.Sum(file => file.Length);
+        Tensors = [.. contents.Tensors.All.Select(tensor => tensor.ToInfo())];
+
+        var builder = new WeightsBuilder(contents);
+        Weights = builder.Build();
+        BytesPerToken = builder.BytesPerToken;
+        ParameterCount = builder.ParameterCount;
+
+        StoredTensor? ple = Weights.EmbedTokensPerLayer is null ? null : contents.Tensors.Get("embed_tokens_per_layer.weight");
+        ple?.File.Advise(ple.Offset, ple.Bytes, MappingAdvice.Random);
+        PleBytes = ple?.Bytes ?? 0;
+        MappedRanges = [.. files.SelectMany(file => RangesOf(file, ple))];
+    }
+
+    /// <summary>What it was opened by.</summary>
+    public string Path { get; }
+
+    /// <summary>What the model calls itself; the name of its file or folder where it has no name.</summary>
+    public string Name { get; }
+
+    /// <summary><c>gguf</c> or <c>safetensors</c>.</summary>
+    public string Format { get; }
+
+    /// <summary>The shape of the network.</summary>
+    public Gemma4Config Config { get; }
+
+    /// <summary>The weights; valid until <see cref="Dispose"/>.</summary>
+    public Gemma4Weights Weights { get; }
+
+    /// <summary>How its makers would sample it.</summary>
+    public GenerationDefaults Generation { get; }
+
+    /// <summary>The chat template it brings, in Jinja, for display and comparison; null = none.</summary>
+    public string? ChatTemplateText { get; }
+
+    /// <summary>Size of the weight files together.</summary>
+    public long FileBytes { get; }
+
+    /// <summary>Every tensor in the files, those the network leaves unread too (dead keys and values, audio, vision).</summary>
+    public IReadOnlyList<TensorInfo> Tensors { get; }
+
+    /// <summary>
+    /// Weight bytes that decoding one token reads: every matrix once in its format with scales (the LM head is one of them), the used
+    /// experts only, norms and scales as floats, one row of each embedding table that is not also the LM head. Keys and values are not counted.
+    /// </summary>
+    public long BytesPerToken { get; }
+
+    /// <summary>Size of the per-layer embedding table, of which only rows are read; 0 = none.</summary>
+    public long PleBytes { get; }
+
+    /// <summary>Number of weights the network uses: a tied LM head counts once, unread tensors not at all.</summary>
+    public long ParameterCount { get; }
+
+    /// <summary>The mapped bytes by purpose, without overlap: <c>ple</c> and <c>weights</c> (all the rest).</summary>
+    public IReadOnlyList<MappedRange> MappedRanges { get; }
+
+    /// <summary>Opens a GGUF file, or a folder as Hugging Face lays it out.</summary>
+    /// <exception cref="ModelFileException">There is none, or it is damaged, or no Gemma 4 text model.</exception>
+    public static LoadedModel Open(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        var files = new List<MappedFile>();
+        try
+        {
+            ModelContents contents = Directory.Exists(path) ? HuggingFaceModel.Read(path, files) : ReadGguf(path, files);
+            return new LoadedModel(path, files, contents);
+        }
+        catch
+        {
+            files.ForEach(file => file.Dispose());
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _files.ForEach(file => file.Dispose());
+
+    private static ModelContents ReadGguf(string path, List<MappedFile> files)
+    {
+        files.Add(new MappedFile(path));
+        return GgufModel.Read(files[0]);
+    }
+
+    private static unsafe IEnumerable<MappedRange> RangesOf(MappedFile file, StoredTensor? ple)
+    {
+        return ple?.File == file
+            ? [Range("weights", 0, ple.Offset), Range("ple", ple.Offset, ple.Offset + ple.Bytes), Range("weights", ple.Offset + ple.Bytes, file.Length)]
+            : [Range("weights", 0, file.Length)];
+
+        MappedRange Range(string name, long start, long end) => new(name, (nint)file.At(start, end - start), end - start);
+    }
+}
