@@ -1,0 +1,134 @@
+using Gemma4Edge.Kernels;
+
+namespace Gemma4Edge.Model;
+
+/// <summary>Keys, values and token ids of one sequence.</summary>
+/// <remarks>
+/// Position p of a layer stands in row p mod R of its planes. Full layers have a row for every position of the context. Sliding
+/// layers have a ring of R = SlidingWindow − 1 + MaxChunk rows: a whole chunk is written before the upper layers read it, and its first
+/// query still needs SlidingWindow − 1 older rows. Planes begin small and double until they have their R, so a short conversation costs
+/// little; while they grow no position has wrapped around. KV-shared layers own nothing and read their donor's planes.
+/// One thread writes; many may read during a pass.
+/// </remarks>
+public sealed class KvCache
+{
+    private const int FirstRows = 256;
+    private readonly Gemma4Config _config;
+    private readonly KvPlane[] _keys;
+    private readonly KvPlane[] _values;
+    private readonly int[] _tokens;
+    private int _written; // highest position ever written since the last start from 0, plus one: what the rings may have lost counts from here
+
+    /// <summary>An empty sequence of at most <paramref name="capacity"/> tokens.</summary>
+    /// <param name="config">The network it belongs to.</param>
+    /// <param name="format">How elements are kept.</param>
+    /// <param name="capacity">Longest sequence.</param>
+    /// <param name="maxChunk">Most tokens of one pass.</param>
+    public KvCache(Gemma4Config config, KvFormat format, int capacity, int maxChunk)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxChunk);
+        _config = config;
+        Format = format;
+        Capacity = capacity;
+        MaxChunk = maxChunk;
+        _tokens = new int[capacity];
+        _keys = new KvPlane?[config.FirstKvSharedLayer];
+        _values = new KvPlane?[config.FirstKvSharedLayer];
+        for (int layer = 0; layer < _keys.Length; layer++)
+        {
+            int width = config.NumKeyValueHeads[layer] * config.HeadDimOf(layer);
+            int rows = Math.Min(FirstRows, RowsOf(layer));
+            _keys[layer] = KvPlane.Create(format, rows, width);
+            _values[layer] = KvPlane.Create(format, rows, width);
+        }
+    }
+
+    /// <summary>How elements are kept.</summary>
+    public KvFormat Format { get; }
+
+    /// <summary>Longest sequence.</summary>
+    public int Capacity { get; }
+
+    /// <summary>Most tokens of one pass.</summary>
+    public int MaxChunk { get; }
+
+    /// <summary>Tokens of the sequence so far.</summary>
+    public int Length { get; private set; }
+
+    /// <summary>Their ids.</summary>
+    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Length);
+
+    /// <summary>Bytes that keys and values take now.</summary>
+    public long Bytes => _keys.Concat(_values).Sum(plane => plane.Bytes);
+
+    /// <summary>Cuts the sequence back to its first <paramref name="length"/> tokens.</summary>
+    /// <returns>False, and nothing changed, when the rings have already lost a row that the next token would look at. Cutting back to 0 always succeeds.</returns>
+    public bool TryTruncate(int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
+        int oldestNeeded = Math.Max(0, length - (_config.SlidingWindow - 1));
+        bool slides = _config.LayerTypes.Contains(LayerType.Sliding);
+        if (length > 0 && slides && oldestNeeded < _written - RingRows)
+        {
+            return false;
+        }
+
+        Length = length;
+        _written = length == 0 ? 0 : _written;
+        return true;
+    }
+
+    /// <summary>Keys of the layer, or of its donor.</summary>
+    internal KvPlane Keys(int layer) => _keys[_config.DonorOf(layer)];
+
+    /// <summary>Values of the layer, or of its donor.</summary>
+    internal KvPlane Values(int layer) => _values[_config.DonorOf(layer)];
+
+    /// <summary>First position that a query at <paramref name="position"/> sees in this layer.</summary>
+    internal int FirstVisible(int layer, int position) =>
+        _config.LayerTypes[layer] == LayerType.Full ? 0 : Math.Max(0, position - (_config.SlidingWindow - 1));
+
+    /// <summary>Makes room for <paramref name="rows"/> more positions; planes grow here and nowhere else.</summary>
+    internal void Reserve(int rows)
+    {
+        int needed = Length + rows;
+        for (int layer = 0; layer < _keys.Length; layer++)
+        {
+            KvPlane plane = _keys[layer];
+            int most = RowsOf(layer);
+            if (needed > plane.Capacity && plane.Capacity < most)
+            {
+                int capacity = (int)Math.Min(most, Math.Max(needed, 2L * plane.Capacity));
+                plane.Grow(capacity);
+                _values[layer].Grow(capacity);
+            }
+        }
+
+        _written = Math.Max(_written, needed);
+    }
+
+    /// <summary>Writes the rows of a pass, (positions, NumKeyValueHeads · d) each.</summary>
+    internal void Write(int layer, ReadOnlySpan<int> positions, ReadOnlySpan<float> keys, ReadOnlySpan<float> values)
+    {
+        int width = keys.Length / positions.Length;
+        for (int row = 0; row < positions.Length; row++)
+        {
+            _keys[layer].Write(positions[row], keys.Slice(row * width, width));
+            _values[layer].Write(positions[row], values.Slice(row * width, width));
+        }
+    }
+
+    /// <summary>The pass is complete: its tokens belong to the sequence.</summary>
+    internal void Commit(ReadOnlySpan<int> tokens)
+    {
+        tokens.CopyTo(_tokens.AsSpan(Length));
+        Length += tokens.Length;
+    }
+
+    private int RingRows => Math.Min(Capacity, _config.SlidingWindow - 1 + MaxChunk);
+
+    private int RowsOf(int layer) => _config.LayerTypes[layer] == LayerType.Full ? Capacity : RingRows;
+}

@@ -1,0 +1,89 @@
+using Gemma4Edge.Kernels;
+using Gemma4Edge.Model;
+using Gemma4Edge.Model.ModelFile;
+
+namespace Gemma4Edge.Tests.Model;
+
+/// <summary>The network against logits that an independent float64 forward pass computed: every prompt row and 32 greedy rows.</summary>
+public class OracleTests
+{
+    private const float Gate = 5e-4f;
+
+    public static TheoryData<string, int> Cases
+    {
+        get
+        {
+            var cases = new TheoryData<string, int>();
+            foreach (string file in Directory.EnumerateFiles(TestData.Path("oracle"), "*.numpy.f32").Order())
+            {
+                string[] parts = Path.GetFileName(file).Split('.');
+                cases.Add(parts[0], int.Parse(parts[1].AsSpan(1), System.Globalization.CultureInfo.InvariantCulture));
+            }
+
+            return cases;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Forward_GivesTheReferenceLogits(string model, int promptTokens)
+    {
+        using TestNetwork network = TestNetwork.Open(TestData.Path($"oracle/{model}.gguf"));
+        (int[] prompt, int[] greedy, float[] expected) = Read(model, promptTokens);
+        KvCache cache = network.NewCache();
+        float[] logits = [.. network.Run(prompt, cache, chunk: 16)];
+        foreach (int token in greedy)
+        {
+            Assert.Equal(token, IndexOfMax(logits.AsSpan()[^network.Config.VocabSize..]));
+            logits = [.. logits, .. network.Run([token], cache, chunk: 1)];
+        }
+
+        Assert.Equal(expected.Length, logits.Length);
+        Assert.InRange(TestNetwork.MaxDifference(expected, logits), 0, Gate);
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Forward_IsTheSame_HoweverThePromptIsCut(string model, int promptTokens)
+    {
+        int[] prompt = Read(model, promptTokens).Prompt;
+        using TestNetwork network = TestNetwork.Open(TestData.Path($"oracle/{model}.gguf"), maxChunk: 128);
+        float[] whole = network.Run(prompt, network.NewCache(), chunk: 128);
+        foreach (int chunk in (int[])[1, 7])
+        {
+            Assert.InRange(TestNetwork.MaxDifference(whole, network.Run(prompt, network.NewCache(), chunk)), 0, 1e-4f);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void SkippingSharedLayers_ChangesNothing(string model, int promptTokens)
+    {
+        (int[] prompt, int[] greedy, _) = Read(model, promptTokens);
+        float[][] last = [.. ((bool[])[true, false]).Select(skip =>
+        {
+            using TestNetwork network = TestNetwork.Open(TestData.Path($"oracle/{model}.gguf"), maxChunk: 7, skipShared: skip);
+            KvCache cache = network.NewCache();
+            List<float> rows = [.. network.Prefill(prompt, cache)];
+            foreach (int token in greedy)
+            {
+                rows.AddRange(network.Prefill([token], cache));
+            }
+
+            return rows.ToArray();
+        })];
+        Assert.InRange(TestNetwork.MaxDifference(last[0], last[1]), 0, 1e-4f);
+    }
+
+    private static (int[] Prompt, int[] Greedy, float[] Logits) Read(string model, int promptTokens)
+    {
+        int[] prompt = Numbers(File.ReadAllText(TestData.Path($"oracle/tokens-{promptTokens}.txt")));
+        int[] greedy = [.. File.ReadLines(TestData.Path($"oracle/{model}.t{promptTokens}.numpy.greedy.txt")).Select(line => Numbers(line.Split(' ')[0])[0])];
+        return (prompt, greedy, TestData.Floats(TestData.Path($"oracle/{model}.t{promptTokens}.numpy.f32")));
+    }
+
+    private static int[] Numbers(string text) =>
+        [.. text.Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).Select(n => int.Parse(n, System.Globalization.CultureInfo.InvariantCulture))];
+
+    private static int IndexOfMax(ReadOnlySpan<float> logits) => System.Numerics.Tensors.TensorPrimitives.IndexOfMax(logits);
+}
