@@ -34,8 +34,8 @@ public sealed class KvCache
         Capacity = capacity;
         MaxChunk = maxChunk;
         _tokens = new int[capacity];
-        _keys = new KvPlane?[config.FirstKvSharedLayer];
-        _values = new KvPlane?[config.FirstKvSharedLayer];
+        _keys = new KvPlane[config.FirstKvSharedLayer];
+        _values = new KvPlane[config.FirstKvSharedLayer];
         for (int layer = 0; layer < _keys.Length; layer++)
         {
             int width = config.NumKeyValueHeads[layer] * config.HeadDimOf(layer);
