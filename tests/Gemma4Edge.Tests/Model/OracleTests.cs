@@ -1,6 +1,4 @@
-using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
-using Gemma4Edge.Model.ModelFile;
 
 namespace Gemma4Edge.Tests.Model;
 
@@ -79,7 +77,7 @@ public class OracleTests
     {
         int[] prompt = Numbers(File.ReadAllText(TestData.Path($"oracle/tokens-{promptTokens}.txt")));
         int[] greedy = [.. File.ReadLines(TestData.Path($"oracle/{model}.t{promptTokens}.numpy.greedy.txt")).Select(line => Numbers(line.Split(' ')[0])[0])];
-        return (prompt, greedy, TestData.Floats(TestData.Path($"oracle/{model}.t{promptTokens}.numpy.f32")));
+        return (prompt, greedy, TestData.Floats($"oracle/{model}.t{promptTokens}.numpy.f32"));
     }
 
     private static int[] Numbers(string text) =>

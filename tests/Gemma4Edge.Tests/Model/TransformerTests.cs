@@ -1,3 +1,4 @@
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 
 namespace Gemma4Edge.Tests.Model;
