@@ -36,8 +36,8 @@ internal readonly unsafe struct KScales
 
     internal KScales(byte* block)
     {
-        _d = (float)Unsafe.ReadUnaligned<Half>(block);
-        _dmin = (float)Unsafe.ReadUnaligned<Half>(block + 2);
+        _d = HalfBits.Read(block);
+        _dmin = HalfBits.Read(block + 2);
 
         // Four groups at a time, a byte each.
         uint b0 = Unsafe.ReadUnaligned<uint>(block + 4);

@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Q6_K: 16 groups of 16 weights; w[i] = d · scale[i / 16] · (q[i] − 32), q in [0, 63].</summary>
@@ -21,5 +19,5 @@ internal static unsafe class Q6_KLayout
     internal const int Scales = 192;
 
     /// <summary>d.</summary>
-    internal static float Scale(byte* block) => (float)Unsafe.ReadUnaligned<Half>(block + 208);
+    internal static float Scale(byte* block) => HalfBits.Read(block + 208);
 }

@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Q8_0: w[i] = d · q[i].</summary>
@@ -16,5 +14,5 @@ internal static unsafe class Q8_0Layout
     internal const int Bytes = 34;
     internal const int Quants = 2;
 
-    internal static float Scale(byte* block) => (float)Unsafe.ReadUnaligned<Half>(block);
+    internal static float Scale(byte* block) => HalfBits.Read(block);
 }
