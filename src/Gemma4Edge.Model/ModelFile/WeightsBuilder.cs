@@ -6,7 +6,8 @@ namespace Gemma4Edge.Model.ModelFile;
 /// <summary>Looks up every tensor of the network, checks its shape, and counts what a token reads. The one place where shapes are checked, for every file format.</summary>
 internal sealed unsafe class WeightsBuilder(ModelContents contents)
 {
-    private const float Unrotated = 1e30f; // divides an angle to nothing
+    /// <summary>Divides an angle to nothing: the factor of a pair that does not rotate.</summary>
+    public const float Unrotated = 1e30f;
 
     private readonly Gemma4Config _config = contents.Config;
     private readonly TensorTable _tensors = contents.Tensors;
