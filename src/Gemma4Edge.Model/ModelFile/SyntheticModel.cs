@@ -22,6 +22,11 @@ public static class SyntheticModel
         _ => throw new ArgumentException($"Unknown size '{size}'. Known: {string.Join(", ", Sizes)}.", nameof(size)),
     };
 
+    /// <summary>Bytes of a size's matrices in a format: the whole file but for its vocabulary and norms, a few megabytes.</summary>
+    /// <exception cref="ArgumentException">The size is none of <see cref="Sizes"/>.</exception>
+    public static long MatrixBytes(string size, QuantFormat format) =>
+        Shapes(ConfigOf(size)).Sum(tensor => tensor.Shape is [int rows, int columns] ? rows * format.RowBytes(columns) : 0);
+
     /// <summary>Writes a model; the file is complete or not there at all.</summary>
     /// <param name="path">The file to make or replace.</param>
     /// <param name="size">One of <see cref="Sizes"/>.</param>
@@ -47,7 +52,7 @@ public static class SyntheticModel
         SyntheticVocabulary.AddTo(writer, config.VocabSize);
 
         var weights = new SyntheticWeights(format, seed);
-        long total = 0;
+        long total = MatrixBytes(size, format);
         long done = 0;
         foreach ((string name, int[] shape) in Shapes(config))
         {
@@ -55,7 +60,6 @@ public static class SyntheticModel
             if (shape is [int rows, int columns])
             {
                 long bytes = rows * format.RowBytes(columns);
-                total += bytes;
                 writer.AddTensor(gguf, format, shape, file => weights.WriteMatrix(file, bytes, columns, Written));
             }
             else
