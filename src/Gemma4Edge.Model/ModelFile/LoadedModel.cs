@@ -1,3 +1,5 @@
+using Gemma4Edge.Model.Text;
+
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>An open model file or folder: the shape of the network and its weights, mapped read-only and used in place.</summary>
@@ -9,6 +11,7 @@ namespace Gemma4Edge.Model.ModelFile;
 public sealed class LoadedModel : IDisposable
 {
     private readonly List<MappedFile> _files;
+    private readonly StoredTensor? _ple;
 
     private LoadedModel(string path, List<MappedFile> files, ModelContents contents)
     {
@@ -27,10 +30,10 @@ public sealed class LoadedModel : IDisposable
         BytesPerToken = builder.BytesPerToken;
         ParameterCount = builder.ParameterCount;
 
-        StoredTensor? ple = Weights.EmbedTokensPerLayer is null ? null : contents.Tensors.Get("embed_tokens_per_layer.weight");
-        ple?.File.Advise(ple.Offset, ple.Bytes, MappingAdvice.Random);
-        PleBytes = ple?.Bytes ?? 0;
-        MappedRanges = [.. files.SelectMany(file => RangesOf(file, ple))];
+        _ple = Weights.EmbedTokensPerLayer is null ? null : contents.Tensors.Get("embed_tokens_per_layer.weight");
+        _ple?.File.Advise(_ple.Offset, _ple.Bytes, MappingAdvice.Random);
+        PleBytes = _ple?.Bytes ?? 0;
+        MappedRanges = [.. files.SelectMany(RangesOf)];
     }
 
     /// <summary>What it was opened by.</summary>
@@ -93,6 +96,39 @@ public sealed class LoadedModel : IDisposable
         }
     }
 
+    /// <summary>The tokenizer of a model that need not have weights: a GGUF file, a vocabulary-only GGUF, or a Hugging Face folder.</summary>
+    /// <exception cref="ModelFileException">There is none, or it is damaged.</exception>
+    public static GemmaTokenizer OpenTokenizer(string path) => TokenizerFile.Open(path);
+
+    /// <summary>This model's tokenizer, read anew at each call; it outlives the model.</summary>
+    /// <exception cref="ModelFileException">There is none, it is damaged, or it has more ids than the network has embeddings.</exception>
+    public GemmaTokenizer OpenTokenizer()
+    {
+        GemmaTokenizer tokenizer = Format == "gguf" ? TokenizerFile.OfGguf(_files[0]) : TokenizerFile.OfFolder(Path);
+        return tokenizer.VocabSize <= Config.VocabSize
+            ? tokenizer
+            : throw new ModelFileException(Path, 0, $"The tokenizer has {tokenizer.VocabSize} ids, the network {Config.VocabSize} embeddings.", "Use the tokenizer that belongs to the weights.");
+    }
+
+    /// <summary>Starts to read the per-layer embeddings of tokens that are run next. A cold row otherwise costs several page faults, one after another.</summary>
+    /// <param name="tokens">Token ids, each below <see cref="Gemma4Config.VocabSize"/>.</param>
+    /// <remarks>One system call a token, nothing allocated, no waiting. Without per-layer embeddings it does nothing.</remarks>
+    /// <exception cref="ArgumentOutOfRangeException">A token has no row.</exception>
+    public void PrefetchPerLayerRows(ReadOnlySpan<int> tokens)
+    {
+        if (_ple is null)
+        {
+            return;
+        }
+
+        long rowBytes = Weights.EmbedTokensPerLayer!.RowBytes;
+        foreach (int token in tokens)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)token, (uint)Config.VocabSize);
+            _ple.File.Advise(_ple.Offset + (token * rowBytes), rowBytes, MappingAdvice.WillNeed);
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _files.ForEach(file => file.Dispose());
 
@@ -102,10 +138,10 @@ public sealed class LoadedModel : IDisposable
         return GgufModel.Read(files[0]);
     }
 
-    private static unsafe IEnumerable<MappedRange> RangesOf(MappedFile file, StoredTensor? ple)
+    private unsafe IEnumerable<MappedRange> RangesOf(MappedFile file)
     {
-        return ple?.File == file
-            ? [Range("weights", 0, ple.Offset), Range("ple", ple.Offset, ple.Offset + ple.Bytes), Range("weights", ple.Offset + ple.Bytes, file.Length)]
+        return _ple?.File == file
+            ? [Range("weights", 0, _ple.Offset), Range("ple", _ple.Offset, _ple.Offset + _ple.Bytes), Range("weights", _ple.Offset + _ple.Bytes, file.Length)]
             : [Range("weights", 0, file.Length)];
 
         MappedRange Range(string name, long start, long end) => new(name, (nint)file.At(start, end - start), end - start);
