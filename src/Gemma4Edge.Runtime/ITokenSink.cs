@@ -19,7 +19,7 @@ public interface ITokenSink
     void OnThought(string delta);
 
     /// <summary>A complete tool call.</summary>
-    void OnToolCall(ToolCall call);
+    void OnToolCall(ToolCall toolCall);
 
     /// <summary>The answer is complete.</summary>
     void OnDone(GenerationResult result);

@@ -47,7 +47,7 @@ internal sealed class RecordingSink : ITokenSink
 
     public void OnThought(string delta) => OnProgress?.Invoke();
 
-    public void OnToolCall(ToolCall call) => ToolCalls.Add(call);
+    public void OnToolCall(ToolCall toolCall) => ToolCalls.Add(toolCall);
 
     public void OnDone(GenerationResult result)
     {

@@ -1,0 +1,36 @@
+using Gemma4Edge.Kernels;
+using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
+
+namespace Gemma4Edge.Runtime;
+
+/// <summary>How a model is loaded and run.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Context that is used where nobody asks for one, in tokens (or the model's own, if that is shorter).</summary>
+    public const int DefaultContext = 4096;
+
+    /// <summary>A GGUF file or a Hugging Face folder.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>Compute threads; 0 = one for each core that the process may use.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>Longest sequence in tokens; 0 = <see cref="DefaultContext"/>.</summary>
+    public int Context { get; init; }
+
+    /// <summary>Instruction set of the kernels; null = the best of this CPU.</summary>
+    public string? Kernel { get; init; }
+
+    /// <summary>How keys and values are kept.</summary>
+    public KvFormat Kv { get; init; } = KvFormat.F16;
+
+    /// <summary>Whether prompt tokens skip the KV-shared layers (the answer is the same, see <see cref="Gemma4Transformer"/>).</summary>
+    public bool SkipShared { get; init; } = true;
+
+    /// <summary>Most prompt tokens that go through the network at once.</summary>
+    public int PrefillChunk { get; init; } = 128;
+
+    /// <summary>Which form of the chat template; null = by the model's shape.</summary>
+    public TemplateForm? Form { get; init; }
+}

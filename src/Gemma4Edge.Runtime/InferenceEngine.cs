@@ -1,0 +1,109 @@
+using Gemma4Edge.Kernels;
+using Gemma4Edge.Model;
+using Gemma4Edge.Model.ModelFile;
+using Gemma4Edge.Model.Text;
+
+namespace Gemma4Edge.Runtime;
+
+/// <summary>A loaded model, ready to run: mapping, network, tokenizer, worker pool. The sessions of one engine share it.</summary>
+/// <remarks>Its network has one set of buffers: sessions of one engine take turns on one compute thread. Disposing it ends the mapping; sessions must be idle.</remarks>
+public sealed class InferenceEngine : IDisposable
+{
+    private readonly WorkerPool _pool;
+    private readonly int _prefillChunk;
+    private GemmaTokenizer? _tokenizer;
+
+    private InferenceEngine(LoadedModel model, CpuKernels kernels, EngineOptions options)
+    {
+        Model = model;
+        Kernel = kernels.Name;
+        Kv = options.Kv;
+        int wanted = options.Context > 0 ? options.Context : EngineOptions.DefaultContext;
+        Context = Math.Min(wanted, Config.MaxPositionEmbeddings);
+        _prefillChunk = Math.Min(options.PrefillChunk, Context);
+        Form = options.Form ?? (Config.HiddenSizePerLayerInput > 0 ? TemplateForm.Small : TemplateForm.Big);
+        GenerationDefaults generation = model.Generation;
+        DefaultSampling = generation.DoSample == false ? SamplingOptions.Greedy : SamplingOptions.Gemma4 with
+        {
+            Temperature = generation.Temperature ?? SamplingOptions.Gemma4.Temperature,
+            TopK = generation.TopK ?? SamplingOptions.Gemma4.TopK,
+            TopP = generation.TopP ?? SamplingOptions.Gemma4.TopP,
+        };
+        DefaultSampling.Check();
+        Sampler = new Sampler(Config.VocabSize);
+        _pool = new WorkerPool(options.Threads > 0 ? options.Threads : WorkerPool.DefaultThreads);
+        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared);
+    }
+
+    /// <summary>The model's file, weights and facts.</summary>
+    public LoadedModel Model { get; }
+
+    /// <summary>Shape of the network.</summary>
+    public Gemma4Config Config => Model.Config;
+
+    /// <summary>The network.</summary>
+    public Gemma4Transformer Transformer { get; }
+
+    /// <summary>Chooses tokens; its scratch is as large as the vocabulary, so there is one for all sessions.</summary>
+    public Sampler Sampler { get; }
+
+    /// <summary>The model's tokenizer, built when it is first asked for (checks on token ids need none).</summary>
+    public GemmaTokenizer Tokenizer => _tokenizer ??= Model.OpenTokenizer();
+
+    /// <summary>Form of the chat template: models with per-layer embeddings (E2B, E4B) use the small one.</summary>
+    public TemplateForm Form { get; }
+
+    /// <summary>Longest sequence in tokens.</summary>
+    public int Context { get; }
+
+    /// <summary>Instruction set of the kernels.</summary>
+    public string Kernel { get; }
+
+    /// <summary>Compute threads.</summary>
+    public int Threads => _pool.Threads;
+
+    /// <summary>How keys and values are kept.</summary>
+    public KvFormat Kv { get; }
+
+    /// <summary>The model's own sampling, or Gemma 4's.</summary>
+    public SamplingOptions DefaultSampling { get; }
+
+    /// <summary>Opens a model.</summary>
+    /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
+    /// <exception cref="ArgumentException">An option is wrong.</exception>
+    /// <exception cref="PlatformNotSupportedException">The kernel needs another CPU.</exception>
+    public static InferenceEngine Open(EngineOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Threads, "threads");
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Context, "context");
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.PrefillChunk, "prefill chunk");
+        CpuKernels kernels = CpuKernels.Select(options.Kernel);
+        LoadedModel model = LoadedModel.Open(options.Model);
+        try
+        {
+            return new InferenceEngine(model, kernels, options);
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>An empty cache for this model: keys and values of one sequence.</summary>
+    public KvCache NewCache() => new(Config, Kv, Context, _prefillChunk);
+
+    /// <summary>A new conversation.</summary>
+    public ChatSession OpenSession() => new(this);
+
+    /// <summary>Lets the worker threads sleep until the next work: they spin between the steps of one answer, not between answers.</summary>
+    public void Park() => _pool.Park();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _pool.Dispose();
+        Model.Dispose();
+    }
+}

@@ -1,0 +1,185 @@
+using System.Diagnostics;
+using Gemma4Edge.Model.Text;
+
+namespace Gemma4Edge.Runtime;
+
+/// <summary>The one compute thread: takes requests off the queue, one after the other, and answers them.</summary>
+/// <remarks>Named sessions are kept, least recently used first to go. Whatever a request does wrong is told to its own sink; a failure that has no name ends the worker, see <see cref="Completion"/>.</remarks>
+public sealed class InferenceWorker : IDisposable
+{
+    private readonly InferenceEngine _engine;
+    private readonly RequestQueue _queue;
+    private readonly EngineMetrics _metrics;
+    private readonly int _maxSessions;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Thread _thread;
+    private readonly LinkedList<(string Name, ChatSession Session)> _sessions = new(); // most recently used first
+    private readonly ChatSession _nameless;
+
+    /// <summary>Makes the worker; <see cref="Start"/> starts its thread.</summary>
+    /// <param name="engine">The model. Only this worker may use it from now on.</param>
+    /// <param name="queue">Where requests come from.</param>
+    /// <param name="metrics">Hears how each request ended.</param>
+    /// <param name="maxSessions">Most conversations that are kept.</param>
+    public InferenceWorker(InferenceEngine engine, RequestQueue queue, EngineMetrics metrics, int maxSessions)
+    {
+        ArgumentNullException.ThrowIfNull(engine);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxSessions);
+        _engine = engine;
+        _queue = queue;
+        _metrics = metrics;
+        _maxSessions = maxSessions;
+        _nameless = engine.OpenSession();
+        _thread = new Thread(Loop) { Name = "inference", IsBackground = true };
+    }
+
+    /// <summary>Ends when the worker was stopped; faulted when something broke that no request can be blamed for.</summary>
+    public Task Completion => _completion.Task;
+
+    /// <summary>Starts taking requests.</summary>
+    public void Start() => _thread.Start();
+
+    /// <summary>Forgets one conversation, or all of them (null). A request that is running ends undisturbed, on a session that nobody finds again.</summary>
+    public void ClearSessions(string? name)
+    {
+        lock (_sessions)
+        {
+            for (LinkedListNode<(string Name, ChatSession)>? node = _sessions.First; node is not null;)
+            {
+                LinkedListNode<(string Name, ChatSession)>? next = node.Next;
+                if (name is null || node.Value.Name == name)
+                {
+                    _sessions.Remove(node);
+                }
+
+                node = next;
+            }
+        }
+    }
+
+    /// <summary>Stops: the running request ends as cancelled, those that wait stay in the queue.</summary>
+    public void Dispose()
+    {
+        _stopping.Cancel();
+        if (_thread.IsAlive)
+        {
+            _thread.Join();
+        }
+
+        _stopping.Dispose();
+    }
+
+    private void Loop()
+    {
+        try
+        {
+            while (true)
+            {
+                QueuedRequest next = _queue.Take(_stopping.Token);
+                try
+                {
+                    Answer(next);
+                }
+                finally
+                {
+                    _queue.Release();
+                    if (_queue.Count == 0)
+                    {
+                        _engine.Park();
+                    }
+                }
+            }
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            _completion.SetResult();
+        }
+        catch (Exception broken)
+        {
+            _completion.SetException(broken);
+        }
+    }
+
+    private void Answer(QueuedRequest queued)
+    {
+        PromptRequest request = queued.Request;
+        if (request.DeadlineTimestamp is { } deadline && Stopwatch.GetTimestamp() > deadline)
+        {
+            Fail(queued, Failures.Expired);
+            return;
+        }
+
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(queued.Cancellation, _stopping.Token);
+        try
+        {
+            ChatSession session = SessionOf(request);
+            GenerationResult result = session.Generate(request, queued.Sink, either.Token);
+            _metrics.RequestFinished(result, session.KvBytes);
+            queued.Sink.OnDone(result);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            Fail(queued, Failures.Interrupted);
+            throw;
+        }
+        catch (OperationCanceledException)
+        {
+            Fail(queued, Failures.Cancelled);
+        }
+        catch (ContextOverflowException overflow)
+        {
+            Fail(queued, new GenerationFailure(FailureCode.ContextOverflow, overflow.Message, "Shorten the prompt, clear the session, or give the model a larger context."));
+        }
+        catch (InvalidDataException damaged)
+        {
+            Fail(queued, new GenerationFailure(FailureCode.Internal, damaged.Message, "Check the model file."));
+        }
+        catch (Exception bug)
+        {
+            // nothing here knows what broke: the sender is told, the process ends and is started anew
+            Fail(queued, new GenerationFailure(FailureCode.Internal, $"The service broke on this request: {bug.Message}", "The service's log has more; it is being restarted."));
+            throw;
+        }
+    }
+
+    private void Fail(QueuedRequest queued, GenerationFailure failure)
+    {
+        _metrics.RequestFailed(failure);
+        queued.Sink.OnFailed(failure);
+    }
+
+    private ChatSession SessionOf(PromptRequest request)
+    {
+        if (request.Session is not { } name)
+        {
+            _nameless.Clear();
+            return _nameless;
+        }
+
+        lock (_sessions)
+        {
+            LinkedListNode<(string Name, ChatSession Session)>? node = _sessions.First;
+            while (node is not null && node.Value.Name != name)
+            {
+                node = node.Next;
+            }
+
+            if (node is null)
+            {
+                node = new LinkedListNode<(string, ChatSession)>((name, _engine.OpenSession()));
+                if (_sessions.Count == _maxSessions)
+                {
+                    _sessions.RemoveLast();
+                }
+            }
+            else
+            {
+                _sessions.Remove(node);
+            }
+
+            _sessions.AddFirst(node);
+            return node.Value.Session;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+using System.Diagnostics;
+using Gemma4Edge.Model;
+using Gemma4Edge.Runtime;
+
+namespace Gemma4Edge.Tests.Runtime;
+
+/// <summary>The compute thread with the demo model.</summary>
+public sealed class InferenceWorkerTests : IDisposable
+{
+    private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Context = 256, PrefillChunk = 16 });
+    private readonly RequestQueue _queue = new(16);
+    private readonly EngineMetrics _metrics = new();
+    private readonly InferenceWorker _worker;
+
+    public InferenceWorkerTests() => _worker = new InferenceWorker(_engine, _queue, _metrics, maxSessions: 2);
+
+    public void Dispose()
+    {
+        _worker.Dispose();
+        _engine.Dispose();
+        _queue.Dispose();
+        _metrics.Dispose();
+    }
+
+    [Fact]
+    public async Task Requests_AreAnsweredInOrder_OneEndEach()
+    {
+        RecordingSink[] sinks = [.. Enumerable.Range(0, 3).Select(_ => Add("hello"))];
+        _worker.Start();
+        await All(sinks);
+        Assert.All(sinks, sink => Assert.Equal(1, sink.Ends));
+        Assert.All(sinks, sink => Assert.NotEmpty(sink.Result!.Text));
+        Assert.Equal(3, _metrics.Snapshot().RequestsOk);
+        Assert.True(sinks[0].Result!.Timings.QueueMs < sinks[2].Result!.Timings.QueueMs);
+    }
+
+    [Fact]
+    public async Task RequestsPastTheirDeadline_AreNotStarted()
+    {
+        RecordingSink late = Add("hello", r => r with { DeadlineTimestamp = Stopwatch.GetTimestamp() - 1 });
+        RecordingSink inTime = Add("hello", r => r with { DeadlineTimestamp = Stopwatch.GetTimestamp() + (60 * Stopwatch.Frequency) });
+        _worker.Start();
+        await All(late, inTime);
+        Assert.Equal(FailureCode.Expired, late.Failure!.Code);
+        Assert.Equal(0, late.PromptTokens);
+        Assert.NotNull(inTime.Result);
+        Assert.Equal((1, 1), (_metrics.Snapshot().RequestsOk, _metrics.Snapshot().RequestsFailed));
+    }
+
+    [Fact]
+    public async Task CancellingTheRunningRequest_EndsIt_AndTheNextGoesOn()
+    {
+        var running = new RecordingSink { OnProgress = () => _queue.Cancel("victim") };
+        _queue.TryAdd(new QueuedRequest(Request("hello", "victim"), running));
+        RecordingSink next = Add("hello");
+        _worker.Start();
+        await All(running, next);
+        Assert.Equal(FailureCode.Cancelled, running.Failure!.Code);
+        Assert.NotNull(next.Result);
+    }
+
+    [Fact]
+    public async Task AnOverlongPrompt_IsToldSo_AndTheNextGoesOn()
+    {
+        RecordingSink big = Add(string.Join(' ', Enumerable.Repeat("kitchen", 600)));
+        RecordingSink next = Add("hello");
+        _worker.Start();
+        await All(big, next);
+        Assert.Equal(FailureCode.ContextOverflow, big.Failure!.Code);
+        Assert.NotNull(next.Result);
+    }
+
+    [Fact]
+    public async Task Sessions_AreKept_LeastRecentlyUsedGoesFirst()
+    {
+        _worker.Start();
+        foreach (string session in (string[])["a", "b", "a", "c"]) // c pushes out b
+        {
+            await All(Add("hello", r => r with { Session = session }));
+        }
+
+        Assert.InRange(await InputOf("a"), 30, 256); // third turn
+        Assert.InRange(await InputOf("b"), 5, 15);   // forgotten: a first turn
+        _worker.ClearSessions("b");
+        Assert.InRange(await InputOf("b"), 5, 15);
+        Assert.InRange(await InputOf(null), 5, 15);
+
+        async Task<int> InputOf(string? session)
+        {
+            RecordingSink sink = Add("hello", r => r with { Session = session });
+            await All(sink);
+            return sink.Result!.Usage.Input;
+        }
+    }
+
+    [Fact]
+    public async Task Stopping_InterruptsTheRunningRequest()
+    {
+        using var started = new SemaphoreSlim(0);
+        var running = new RecordingSink { OnProgress = () => started.Release() };
+        _queue.TryAdd(new QueuedRequest(Request("hello", "r") with { Sampling = new SamplingOptions { Temperature = 10, Seed = 1 }, MaxTokens = 200 }, running));
+        _worker.Start();
+        await started.WaitAsync(TestContext.Current.CancellationToken);
+        _worker.Dispose();
+        await All(running);
+        Assert.Equal(FailureCode.Interrupted, running.Failure!.Code);
+        await _worker.Completion;
+    }
+
+    [Fact]
+    public async Task ABrokenSink_EndsTheWorkerWithItsReason()
+    {
+        var broken = new RecordingSink { OnProgress = () => throw new InvalidOperationException("no such place") };
+        _queue.TryAdd(new QueuedRequest(Request("hello", "r"), broken));
+        _worker.Start();
+        await All(broken);
+        Assert.Equal(FailureCode.Internal, broken.Failure!.Code);
+        InvalidOperationException reason = await Assert.ThrowsAsync<InvalidOperationException>(() => _worker.Completion);
+        Assert.Equal("no such place", reason.Message);
+    }
+
+    private static PromptRequest Request(string prompt, string id) =>
+        new() { Id = id, Prompt = prompt, Sampling = SamplingOptions.Greedy, MaxTokens = 32, ReceivedTimestamp = Stopwatch.GetTimestamp() };
+
+    private static Task All(params RecordingSink[] sinks) =>
+        Task.WhenAll(sinks.Select(s => s.Ended)).WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+
+    private RecordingSink Add(string prompt, Func<PromptRequest, PromptRequest>? change = null)
+    {
+        var sink = new RecordingSink();
+        PromptRequest request = Request(prompt, "r");
+        Assert.True(_queue.TryAdd(new QueuedRequest(change?.Invoke(request) ?? request, sink)));
+        return sink;
+    }
+}
