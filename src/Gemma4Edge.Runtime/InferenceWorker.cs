@@ -61,13 +61,11 @@ public sealed class InferenceWorker : IDisposable
     /// <summary>Stops: the running request ends as cancelled, those that wait stay in the queue.</summary>
     public void Dispose()
     {
-        _stopping.Cancel();
+        _stopping.Cancel(); // not disposed: it has no timer and no wait handle, and stopping twice must do no harm
         if (_thread.IsAlive)
         {
             _thread.Join();
         }
-
-        _stopping.Dispose();
     }
 
     private void Loop()

@@ -10,7 +10,8 @@ namespace Gemma4Edge.Tests.Runtime;
 public sealed class ChatSessionTests : IDisposable
 {
     private const string Home = "Smart home with these areas: kitchen, hallway, office, attic, bathroom, living room.";
-    private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Kv = KvFormat.F32, Context = 512, PrefillChunk = 32 });
+    private const int Context = 800;
+    private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Kv = KvFormat.F32, Context = Context, PrefillChunk = 32 });
 
     public void Dispose() => _engine.Dispose();
 
@@ -80,7 +81,7 @@ public sealed class ChatSessionTests : IDisposable
         session.Generate(Command("hello"), new RecordingSink(), CancellationToken.None);
         ContextOverflowException overflow = Assert.Throws<ContextOverflowException>(() =>
             session.Generate(Command(string.Join(' ', Enumerable.Repeat("kitchen", 600))), new RecordingSink(), CancellationToken.None));
-        Assert.Equal(512, overflow.Context);
+        Assert.Equal(Context, overflow.Context);
         Assert.Equal(2, session.History.Count);
         Assert.NotEmpty(session.Generate(Command("thanks"), new RecordingSink(), CancellationToken.None).Text);
     }
@@ -97,11 +98,11 @@ public sealed class ChatSessionTests : IDisposable
             string filler = string.Join(' ', Enumerable.Repeat("kitchen", words++));
             result = session.Generate(Command(filler) with { System = null, Tools = null, MaxTokens = 1, Messages = null }, new RecordingSink(), CancellationToken.None);
         }
-        while (result.Usage.Input < 400);
+        while (result.Usage.Input < Context - 200);
 
         GenerationResult last = Last(session);
         Assert.Equal(FinishReason.Length, last.FinishReason);
-        Assert.Equal(512, last.Usage.Input + last.Usage.Output - 1); // the last token sampled is not fed any more
+        Assert.Equal(Context, last.Usage.Input + last.Usage.Output - 1); // the last token sampled is not fed any more
 
         static GenerationResult Last(ChatSession session)
         {
