@@ -49,7 +49,7 @@ internal sealed class GgufFile
         {
             long at = _position;
             string key = ReadName("a key");
-            if (!Metadata.TryAdd(key, ReadValue(key)))
+            if (!Metadata.Values.TryAdd(key, ReadValue(key)))
             {
                 throw Bad(at, $"The key '{key}' appears twice.");
             }

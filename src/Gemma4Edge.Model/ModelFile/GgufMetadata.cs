@@ -36,16 +36,14 @@ internal sealed class GgufMetadata(MappedFile file)
 {
     private const long MaxTextBytes = 64 << 20;
 
-    private readonly Dictionary<string, GgufValue> _values = [];
-
     /// <summary>The file, for messages.</summary>
     public string Path => file.Path;
 
-    /// <summary>Takes a value in; false if the key is taken.</summary>
-    public bool TryAdd(string key, GgufValue value) => _values.TryAdd(key, value);
+    /// <summary>Where each key's value lies.</summary>
+    public Dictionary<string, GgufValue> Values { get; } = [];
 
     /// <summary>The value, or null.</summary>
-    public GgufValue? Find(string key) => _values.TryGetValue(key, out GgufValue value) ? value : null;
+    public GgufValue? Find(string key) => Values.TryGetValue(key, out GgufValue value) ? value : null;
 
     /// <summary>An integer of any width within [<paramref name="min"/>, <paramref name="max"/>].</summary>
     public int Int32(string key, int min, int max)

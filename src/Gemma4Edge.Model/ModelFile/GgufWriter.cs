@@ -47,6 +47,17 @@ internal sealed class GgufWriter
     /// <summary>Adds texts.</summary>
     public void Add(string key, IReadOnlyCollection<string> values) => AddArray(key, GgufType.String, values, WriteText);
 
+    /// <summary>Adds a value of any type.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="type">Its type number.</param>
+    /// <param name="writeValue">Writes the value as the file has it.</param>
+    public void AddKey(string key, GgufType type, Action<BinaryWriter> writeValue) => _keys.Add(writer =>
+    {
+        WriteText(writer, key);
+        writer.Write((uint)type);
+        writeValue(writer);
+    });
+
     /// <summary>Declares a tensor.</summary>
     /// <param name="name">Its name in the file.</param>
     /// <param name="format">How its weights are stored.</param>
@@ -122,13 +133,6 @@ internal sealed class GgufWriter
     private static void Pad(FileStream file, long position) => file.Write(new byte[position - file.Position]);
 
     private long Aligned(long position) => (position + _alignment - 1) / _alignment * _alignment;
-
-    private void AddKey(string key, GgufType type, Action<BinaryWriter> writeValue) => _keys.Add(writer =>
-    {
-        WriteText(writer, key);
-        writer.Write((uint)type);
-        writeValue(writer);
-    });
 
     private void AddArray<T>(string key, GgufType element, IReadOnlyCollection<T> values, Action<BinaryWriter, T> writeElement) => AddKey(key, GgufType.Array, writer =>
     {

@@ -129,7 +129,7 @@ public static class SyntheticModel
     }
 
     /// <summary>Every tensor under its checkpoint name, as <see cref="WeightsBuilder"/> expects it; dead keys and values are left out.</summary>
-    private static IEnumerable<(string Name, int[] Shape)> Shapes(Gemma4Config config)
+    internal static IEnumerable<(string Name, int[] Shape)> Shapes(Gemma4Config config)
     {
         int hidden = config.HiddenSize;
         int width = config.HiddenSizePerLayerInput;

@@ -45,7 +45,8 @@ internal static class TokenizerFile
     {
         try
         {
-            return read();
+            GemmaTokenizer tokenizer = read();
+            return tokenizer.VocabSize > 0 ? tokenizer : throw new FormatException("The vocabulary is empty.");
         }
         catch (FormatException error)
         {
