@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -8,6 +9,7 @@ internal readonly unsafe struct BF16Avx2 : IAvx2Block<BF16Avx2>
 {
     private readonly ushort* _weights;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private BF16Avx2(byte* block) => _weights = (ushort*)block;
 
     public static int Columns => 32;
@@ -16,6 +18,7 @@ internal readonly unsafe struct BF16Avx2 : IAvx2Block<BF16Avx2>
 
     public static BF16Avx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         w0 = Eight(_weights + column);
@@ -24,5 +27,6 @@ internal readonly unsafe struct BF16Avx2 : IAvx2Block<BF16Avx2>
         w3 = Eight(_weights + column + 24);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Eight(ushort* weights) => (Avx2.ConvertToVector256Int32(weights) << 16).AsSingle();
 }

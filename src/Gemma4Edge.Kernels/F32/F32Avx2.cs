@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Gemma4Edge.Kernels;
@@ -7,6 +8,7 @@ internal readonly unsafe struct F32Avx2 : IAvx2Block<F32Avx2>
 {
     private readonly float* _weights;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private F32Avx2(byte* block) => _weights = (float*)block;
 
     public static int Columns => 32;
@@ -15,6 +17,7 @@ internal readonly unsafe struct F32Avx2 : IAvx2Block<F32Avx2>
 
     public static F32Avx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         w0 = Vector256.Load(_weights + column);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -12,6 +13,7 @@ internal readonly unsafe struct Q4_0Avx2 : IAvx2Block<Q4_0Avx2>
     private readonly Vector256<float> _scale;
     private readonly Vector256<float> _offset;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Q4_0Avx2(byte* block)
     {
         float d = Q4_0Layout.Scale(block);
@@ -26,6 +28,7 @@ internal readonly unsafe struct Q4_0Avx2 : IAvx2Block<Q4_0Avx2>
 
     public static Q4_0Avx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         Vector256<int> first = Avx2.ConvertToVector256Int32(_quants);
@@ -37,5 +40,6 @@ internal readonly unsafe struct Q4_0Avx2 : IAvx2Block<Q4_0Avx2>
         w3 = Weights(second >>> 4);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Vector256<float> Weights(Vector256<int> quants) => Fma.MultiplyAdd(Vector256.ConvertToSingle(quants), _scale, _offset);
 }

@@ -14,5 +14,5 @@ internal static unsafe class Q4_0Layout
     internal const int Bytes = 18;
     internal const int Quants = 2;
 
-    internal static float Scale(byte* block) => HalfBits.Read(block);
+    internal static float Scale(byte* block) => HalfBits.ReadScale(block);
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -11,6 +12,7 @@ internal readonly unsafe struct Q4_KAvx2 : IAvx2Block<Q4_KAvx2>
     private readonly byte* _block;
     private readonly KScales _scales;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Q4_KAvx2(byte* block)
     {
         _block = block;
@@ -23,6 +25,7 @@ internal readonly unsafe struct Q4_KAvx2 : IAvx2Block<Q4_KAvx2>
 
     public static Q4_KAvx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         int group = column / 32;
@@ -36,6 +39,7 @@ internal readonly unsafe struct Q4_KAvx2 : IAvx2Block<Q4_KAvx2>
         w3 = Eight(quants + 24, shift, scale, minimum);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Eight(byte* quants, int shift, Vector256<float> scale, Vector256<float> minimum)
     {
         Vector256<int> q = (Avx2.ConvertToVector256Int32(quants) >>> shift) & Vector256.Create(15);

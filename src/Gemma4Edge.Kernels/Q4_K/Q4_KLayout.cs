@@ -34,10 +34,11 @@ internal readonly unsafe struct KScales
     private readonly ulong _scales;
     private readonly ulong _minima;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal KScales(byte* block)
     {
-        _d = HalfBits.Read(block);
-        _dmin = HalfBits.Read(block + 2);
+        _d = HalfBits.ReadScale(block);
+        _dmin = HalfBits.ReadScale(block + 2);
 
         // Four groups at a time, a byte each.
         uint b0 = Unsafe.ReadUnaligned<uint>(block + 4);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -11,6 +12,7 @@ internal readonly unsafe struct Q5_KAvx2 : IAvx2Block<Q5_KAvx2>
     private readonly byte* _block;
     private readonly KScales _scales;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Q5_KAvx2(byte* block)
     {
         _block = block;
@@ -23,6 +25,7 @@ internal readonly unsafe struct Q5_KAvx2 : IAvx2Block<Q5_KAvx2>
 
     public static Q5_KAvx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         int group = column / 32;
@@ -34,6 +37,7 @@ internal readonly unsafe struct Q5_KAvx2 : IAvx2Block<Q5_KAvx2>
         w3 = Eight(group, 24, scale, minimum);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Vector256<float> Eight(int group, int first, Vector256<float> scale, Vector256<float> minimum)
     {
         Vector256<int> nibbles = Avx2.ConvertToVector256Int32(_block + Q5_KLayout.Quants + (group / 2 * 32) + first);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -10,6 +11,7 @@ internal readonly unsafe struct Q6_KAvx2 : IAvx2Block<Q6_KAvx2>
     private readonly byte* _block;
     private readonly float _d;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Q6_KAvx2(byte* block)
     {
         _block = block;
@@ -22,6 +24,7 @@ internal readonly unsafe struct Q6_KAvx2 : IAvx2Block<Q6_KAvx2>
 
     public static Q6_KAvx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         sbyte* scales = (sbyte*)_block + Q6_KLayout.Scales + (column / 16);
@@ -33,6 +36,7 @@ internal readonly unsafe struct Q6_KAvx2 : IAvx2Block<Q6_KAvx2>
         w3 = Eight(column, 24) * second;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Vector256<float> Eight(int column, int first)
     {
         int half = column / 128, quarter = column / 32 % 4;

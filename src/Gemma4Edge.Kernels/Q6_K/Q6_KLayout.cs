@@ -19,5 +19,5 @@ internal static unsafe class Q6_KLayout
     internal const int Scales = 192;
 
     /// <summary>d.</summary>
-    internal static float Scale(byte* block) => HalfBits.Read(block + 208);
+    internal static float Scale(byte* block) => HalfBits.ReadScale(block + 208);
 }

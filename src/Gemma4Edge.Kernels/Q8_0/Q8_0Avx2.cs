@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -10,6 +11,7 @@ internal readonly unsafe struct Q8_0Avx2 : IAvx2Block<Q8_0Avx2>
     private readonly sbyte* _quants;
     private readonly Vector256<float> _scale;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Q8_0Avx2(byte* block)
     {
         _quants = (sbyte*)block + Q8_0Layout.Quants;
@@ -22,6 +24,7 @@ internal readonly unsafe struct Q8_0Avx2 : IAvx2Block<Q8_0Avx2>
 
     public static Q8_0Avx2 Open(byte* block) => new(block);
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(int column, out Vector256<float> w0, out Vector256<float> w1, out Vector256<float> w2, out Vector256<float> w3)
     {
         w0 = Eight(_quants);
@@ -30,5 +33,6 @@ internal readonly unsafe struct Q8_0Avx2 : IAvx2Block<Q8_0Avx2>
         w3 = Eight(_quants + 24);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private Vector256<float> Eight(sbyte* quants) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(quants)) * _scale;
 }
