@@ -7,28 +7,28 @@ namespace Gemma4Edge.Kernels;
 public static class QuantFormats
 {
     /// <summary>IEEE single precision.</summary>
-    public static QuantFormat F32 { get; } = Row("f32", 0, 1, 4, new Avx2Kernel<F32Avx2>(), new ScalarKernel<F32Scalar>());
+    public static QuantFormat F32 { get; } = Row<F32Avx2, F32Neon, F32Scalar>("f32", 0);
 
     /// <summary>IEEE half precision.</summary>
-    public static QuantFormat F16 { get; } = Row("f16", 1, 1, 2, new Avx2Kernel<F16Avx2>(), new ScalarKernel<F16Scalar>());
+    public static QuantFormat F16 { get; } = Row<F16Avx2, F16Neon, F16Scalar>("f16", 1);
 
     /// <summary>bfloat16: the upper half of a single.</summary>
-    public static QuantFormat BF16 { get; } = Row("bf16", 30, 1, 2, new Avx2Kernel<BF16Avx2>(), new ScalarKernel<BF16Scalar>());
+    public static QuantFormat BF16 { get; } = Row<BF16Avx2, BF16Neon, BF16Scalar>("bf16", 30);
 
     /// <summary>8 bits, one scale for 32 weights.</summary>
-    public static QuantFormat Q8_0 { get; } = Row("q8_0", 8, Q8_0Layout.Columns, Q8_0Layout.Bytes, new Avx2Kernel<Q8_0Avx2>(), new ScalarKernel<Q8_0Scalar>());
+    public static QuantFormat Q8_0 { get; } = Row<Q8_0Avx2, Q8_0Neon, Q8_0Scalar>("q8_0", 8);
 
     /// <summary>4 bits, one scale for 32 weights.</summary>
-    public static QuantFormat Q4_0 { get; } = Row("q4_0", 2, Q4_0Layout.Columns, Q4_0Layout.Bytes, new Avx2Kernel<Q4_0Avx2>(), new ScalarKernel<Q4_0Scalar>());
+    public static QuantFormat Q4_0 { get; } = Row<Q4_0Avx2, Q4_0Neon, Q4_0Scalar>("q4_0", 2);
 
     /// <summary>4 bits, scale and minimum for 32 weights, super-blocks of 256.</summary>
-    public static QuantFormat Q4_K { get; } = Row("q4_k", 12, Q4_KLayout.Columns, Q4_KLayout.Bytes, new Avx2Kernel<Q4_KAvx2>(), new ScalarKernel<Q4_KScalar>());
+    public static QuantFormat Q4_K { get; } = Row<Q4_KAvx2, Q4_KNeon, Q4_KScalar>("q4_k", 12);
 
     /// <summary>5 bits, scale and minimum for 32 weights, super-blocks of 256.</summary>
-    public static QuantFormat Q5_K { get; } = Row("q5_k", 13, Q5_KLayout.Columns, Q5_KLayout.Bytes, new Avx2Kernel<Q5_KAvx2>(), new ScalarKernel<Q5_KScalar>());
+    public static QuantFormat Q5_K { get; } = Row<Q5_KAvx2, Q5_KNeon, Q5_KScalar>("q5_k", 13);
 
     /// <summary>6 bits, scale for 16 weights, super-blocks of 256.</summary>
-    public static QuantFormat Q6_K { get; } = Row("q6_k", 14, Q6_KLayout.Columns, Q6_KLayout.Bytes, new Avx2Kernel<Q6_KAvx2>(), new ScalarKernel<Q6_KScalar>());
+    public static QuantFormat Q6_K { get; } = Row<Q6_KAvx2, Q6_KNeon, Q6_KScalar>("q6_k", 14);
 
     /// <summary>Every format, plain floats first.</summary>
     public static IReadOnlyList<QuantFormat> All { get; } = [F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K];
@@ -47,6 +47,15 @@ public static class QuantFormats
         return format is not null;
     }
 
-    private static QuantFormat Row(string name, int ggmlType, int blockColumns, int blockBytes, params IReadOnlyList<IWeightKernel> kernels) =>
-        new() { Name = name, GgmlType = ggmlType, BlockColumns = blockColumns, BlockBytes = blockBytes, Kernels = kernels };
+    private static QuantFormat Row<TAvx2, TNeon, TScalar>(string name, int ggmlType)
+        where TAvx2 : struct, IAvx2Block<TAvx2>
+        where TNeon : struct, INeonBlock<TNeon>
+        where TScalar : struct, IScalarBlock => new()
+        {
+            Name = name,
+            GgmlType = ggmlType,
+            BlockColumns = TScalar.Columns,
+            BlockBytes = TScalar.Bytes,
+            Kernels = [new Avx2Kernel<TAvx2, TScalar>(), new NeonKernel<TNeon, TScalar>(), new ScalarKernel<TScalar>()],
+        };
 }

@@ -7,10 +7,10 @@ namespace Gemma4Edge.Kernels;
 /// <summary>F16 on AVX2: eight halves widened to 32 bits, then turned into singles by <see cref="HalfBits"/>.</summary>
 internal readonly unsafe struct F16Avx2 : IAvx2Block<F16Avx2>
 {
-    private readonly ushort* _weights;
+    private readonly short* _weights;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private F16Avx2(byte* block) => _weights = (ushort*)block;
+    private F16Avx2(byte* block) => _weights = (short*)block;
 
     public static int Columns => 32;
 
@@ -28,5 +28,5 @@ internal readonly unsafe struct F16Avx2 : IAvx2Block<F16Avx2>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Eight(ushort* weights) => HalfBits.ToSingle(Avx2.ConvertToVector256Int32(weights).AsUInt32());
+    private static Vector256<float> Eight(short* weights) => HalfBits.ToSingle(Avx2.ConvertToVector256Int32(weights));
 }

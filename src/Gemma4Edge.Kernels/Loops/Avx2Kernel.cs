@@ -16,10 +16,11 @@ namespace Gemma4Edge.Kernels;
 ///   tile  [r0: 8][r1: 8][r2: 8][r3: 8] next 8 columns …      one pointer walks it; 4 loads of w and 3 of x feed 12 FMAs,
 ///   sums  4 rows × 3 tokens = 12 registers                   whose 12 chains hide the FMA's latency
 /// </code>
-/// Tail: columns beyond the last whole block (floats only) are decoded from a zero-padded copy and added one by one.
+/// Tail: columns beyond the last whole block (floats only) are the scalar kernel's; it sets y, the vectors add to it.
 /// </remarks>
-internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
+internal sealed unsafe class Avx2Kernel<TBlock, TScalar> : IWeightKernel
     where TBlock : struct, IAvx2Block<TBlock>
+    where TScalar : struct, IScalarBlock
 {
     private const int Lanes = 8;
     private const int TileRows = 4;
@@ -28,8 +29,13 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
     /// <summary>Columns of a tile: 4 × 1024 floats are 16 KiB, half of the smallest L1. A multiple of every block.</summary>
     private const int TileColumns = 1024;
 
+    /// <summary>How far matvec fetches ahead. The hardware stops at every 4 KiB page; on an EPYC this speeds up Q4_0 from memory (5.5 → 11 GB/s a thread) and BF16 (13 → 32).</summary>
+    private const int PrefetchBytes = 8192;
+
     /// <summary>Tokens that share an unpacked tile: their part of x, at most 384 KiB, stays in L2 over all rows.</summary>
     private const int BatchTokens = 96;
+
+    private readonly ScalarKernel<TScalar> _tail = new();
 
     /// <inheritdoc/>
     public string Name => "avx2";
@@ -41,34 +47,24 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
     public void Decode(byte* row, float* destination, int columns)
     {
         int whole = columns - (columns % TBlock.Columns);
-        Unpack(row, whole, destination, Lanes);
-        if (whole < columns)
-        {
-            float* tail = stackalloc float[TBlock.Columns];
-            DecodeTail(row + RowOffset(whole), columns - whole, tail);
-            new ReadOnlySpan<float>(tail, columns - whole).CopyTo(new Span<float>(destination + whole, columns - whole));
-        }
+        Unpack(row, whole, destination, Lanes, 0);
+        _tail.Decode(row + RowOffset(whole), destination + whole, columns - whole);
     }
 
     /// <inheritdoc/>
     public void MatMul(byte* weights, long rowBytes, int rows, int columns, float* x, int xStride, int tokens, float* y, int yStride)
     {
         int whole = columns - (columns % TBlock.Columns);
+        _tail.MatMul(weights + RowOffset(whole), rowBytes, rows, columns - whole, x + whole, xStride, tokens, y, yStride);
         if (tokens == 1)
         {
             OneToken(weights, rowBytes, rows, whole, x, y);
-        }
-        else
-        {
-            for (int token = 0; token < tokens; token += BatchTokens)
-            {
-                Batch(weights, rowBytes, rows, whole, x + ((long)token * xStride), xStride, Math.Min(BatchTokens, tokens - token), y + ((long)token * yStride), yStride);
-            }
+            return;
         }
 
-        if (whole < columns)
+        for (int token = 0; token < tokens; token += BatchTokens)
         {
-            AddTail(weights + RowOffset(whole), rowBytes, rows, columns - whole, x + whole, xStride, tokens, y, yStride);
+            Batch(weights, rowBytes, rows, whole, x + ((long)token * xStride), xStride, Math.Min(BatchTokens, tokens - token), y + ((long)token * yStride), yStride);
         }
     }
 
@@ -83,6 +79,8 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
             float* end = x + columns;
             for (float* p = x; p < end; p += TBlock.Columns)
             {
+                Prefetch(a + PrefetchBytes);
+                Prefetch(b + PrefetchBytes);
                 var blockA = TBlock.Open(a);
                 var blockB = TBlock.Open(b);
                 for (int column = 0; column < TBlock.Columns; column += 4 * Lanes)
@@ -104,11 +102,33 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
                 b += TBlock.Bytes;
             }
 
-            y[row] = Vector256.Sum(a0 + a1);
+            y[row] += Vector256.Sum(a0 + a1);
             if (row + 1 < rows)
             {
-                y[row + 1] = Vector256.Sum(b0 + b1);
+                y[row + 1] += Vector256.Sum(b0 + b1);
             }
+        }
+    }
+
+    /// <summary>Asks for the lines of a block that will be needed later. Never faults, so the end of a mapping is no concern.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* block)
+    {
+        const int Line = 64;
+        Sse.Prefetch0(block);
+        if (TBlock.Bytes > Line)
+        {
+            Sse.Prefetch0(block + Line);
+        }
+
+        if (TBlock.Bytes > 2 * Line)
+        {
+            Sse.Prefetch0(block + (2 * Line));
+        }
+
+        if (TBlock.Bytes > 3 * Line)
+        {
+            Sse.Prefetch0(block + (3 * Line));
         }
     }
 
@@ -120,7 +140,6 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
         float* tile = (float*)(((nuint)memory + Alignment - 1) & ~(nuint)(Alignment - 1));
         Vector128<float>* sums = stackalloc Vector128<float>[TileTokens];
 
-        Clear(rows, tokens, y, yStride);
         for (int column = 0; column < columns; column += TileColumns)
         {
             int tileColumns = Math.Min(TileColumns, columns - column);
@@ -130,7 +149,7 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
                 int tileRows = Math.Min(TileRows, rows - row);
                 for (int r = 0; r < tileRows; r++)
                 {
-                    Unpack(block + ((row + r) * rowBytes), tileColumns, tile + (r * Lanes), TileRows * Lanes);
+                    Unpack(block + ((row + r) * rowBytes), tileColumns, tile + (r * Lanes), TileRows * Lanes, TileRows * rowBytes);
                 }
 
                 float* xs = x + column;
@@ -158,12 +177,13 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
         }
     }
 
-    /// <summary>Writes whole blocks as floats, each vector of 8 <paramref name="stride"/> floats after the last.</summary>
+    /// <summary>Writes whole blocks as floats, each vector of 8 <paramref name="stride"/> floats after the last, and asks for the blocks <paramref name="ahead"/> bytes on.</summary>
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
-    private static void Unpack(byte* row, int columns, float* destination, int stride)
+    private static void Unpack(byte* row, int columns, float* destination, int stride, long ahead)
     {
         for (byte* end = row + RowOffset(columns); row < end; row += TBlock.Bytes)
         {
+            Prefetch(row + ahead);
             var block = TBlock.Open(row);
             for (int column = 0; column < TBlock.Columns; column += 4 * Lanes)
             {
@@ -230,6 +250,7 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
     }
 
     /// <summary>The sums of four vectors, as one vector.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> SumEach(Vector256<float> v0, Vector256<float> v1, Vector256<float> v2, Vector256<float> v3)
     {
         Vector256<float> halves = Avx.HorizontalAdd(Avx.HorizontalAdd(v0, v1), Avx.HorizontalAdd(v2, v3));
@@ -248,43 +269,6 @@ internal sealed unsafe class Avx2Kernel<TBlock> : IWeightKernel
         {
             y[row] += sums[row];
         }
-    }
-
-    private static void Clear(int rows, int tokens, float* y, int yStride)
-    {
-        for (int token = 0; token < tokens; token++)
-        {
-            new Span<float>(y + ((long)token * yStride), rows).Clear();
-        }
-    }
-
-    private static void AddTail(byte* weights, long rowBytes, int rows, int columns, float* x, int xStride, int tokens, float* y, int yStride)
-    {
-        float* w = stackalloc float[TBlock.Columns];
-        for (int row = 0; row < rows; row++)
-        {
-            DecodeTail(weights + (row * rowBytes), columns, w);
-            for (int token = 0; token < tokens; token++)
-            {
-                float* xs = x + ((long)token * xStride);
-                float sum = 0;
-                for (int column = 0; column < columns; column++)
-                {
-                    sum += w[column] * xs[column];
-                }
-
-                y[((long)token * yStride) + row] += sum;
-            }
-        }
-    }
-
-    /// <summary>Decodes the last <paramref name="columns"/> weights of a row, fewer than a block, without reading beyond them. Writes a whole block.</summary>
-    private static void DecodeTail(byte* row, int columns, float* destination)
-    {
-        byte* block = stackalloc byte[TBlock.Bytes];
-        new Span<byte>(block, TBlock.Bytes).Clear();
-        new ReadOnlySpan<byte>(row, (int)RowOffset(columns)).CopyTo(new Span<byte>(block, TBlock.Bytes));
-        Unpack(block, TBlock.Columns, destination, Lanes);
     }
 
     /// <summary>Bytes of <paramref name="columns"/> weights.</summary>

@@ -2,10 +2,10 @@ using System.Runtime.Intrinsics;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>What <see cref="Avx2Kernel{TBlock}"/> needs to know of a format: a block whose scales are in registers, and how to load 32 of its weights.</summary>
+/// <summary>What <see cref="Avx2Kernel{TBlock,TScalar}"/> needs to know of a format: a block whose scales are in registers, and how to load 32 of its weights.</summary>
 /// <remarks>
 /// Everything is inlined into the loops: a call would spill their accumulators.
-/// Formats without blocks (F32, F16, BF16) call 32 weights a block; there, zero bytes are zero weights, which serves the tail.
+/// Formats without blocks (F32, F16, BF16) call 32 weights a block.
 /// </remarks>
 internal unsafe interface IAvx2Block<TSelf>
     where TSelf : struct, IAvx2Block<TSelf>

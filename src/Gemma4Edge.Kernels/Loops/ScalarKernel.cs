@@ -1,6 +1,6 @@
 namespace Gemma4Edge.Kernels;
 
-/// <summary>The readable reference: one block at a time, plain sums.</summary>
+/// <summary>The readable reference: one block at a time, plain sums. No columns give zeros.</summary>
 internal sealed unsafe class ScalarKernel<TBlock> : IWeightKernel
     where TBlock : struct, IScalarBlock
 {
@@ -26,14 +26,14 @@ internal sealed unsafe class ScalarKernel<TBlock> : IWeightKernel
     /// <inheritdoc/>
     public void MatMul(byte* weights, long rowBytes, int rows, int columns, float* x, int xStride, int tokens, float* y, int yStride)
     {
+        for (int token = 0; token < tokens; token++)
+        {
+            new Span<float>(y + ((long)token * yStride), rows).Clear();
+        }
+
         float* w = stackalloc float[MaxColumns];
         for (int row = 0; row < rows; row++)
         {
-            for (int token = 0; token < tokens; token++)
-            {
-                y[((long)token * yStride) + row] = 0;
-            }
-
             byte* block = weights + (row * rowBytes);
             for (int column = 0; column < columns; column += TBlock.Columns)
             {
