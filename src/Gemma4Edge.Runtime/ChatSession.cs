@@ -46,6 +46,7 @@ public sealed class ChatSession
     /// <returns>The whole answer.</returns>
     /// <exception cref="OperationCanceledException">The history is as it was before.</exception>
     /// <exception cref="ContextOverflowException">The prompt leaves no room; the history is as it was before.</exception>
+    /// <exception cref="FormatException">A message holds what this model cannot read: images, audio, video.</exception>
     public GenerationResult Generate(PromptRequest request, ITokenSink sink, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(request);
@@ -56,6 +57,11 @@ public sealed class ChatSession
         if (request.Prompt is { } prompt)
         {
             messages.Add(new ChatMessage(ChatRole.User, prompt));
+        }
+
+        if (messages.Any(message => message.Parts?.Any(part => part.Kind != ContentKind.Text) == true))
+        {
+            throw new FormatException("A message has an image, audio or video part; only text is understood. Send text parts alone.");
         }
 
         string? system = request.System ?? (request.Messages is null ? _system : null);

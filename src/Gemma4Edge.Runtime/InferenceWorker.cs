@@ -129,6 +129,10 @@ public sealed class InferenceWorker : IDisposable
         {
             Fail(queued, new GenerationFailure(FailureCode.ContextOverflow, overflow.Message, "Shorten the prompt, clear the session, or give the model a larger context."));
         }
+        catch (FormatException wrong)
+        {
+            Fail(queued, new GenerationFailure(FailureCode.BadRequest, wrong.Message, "Change the request."));
+        }
         catch (InvalidDataException damaged)
         {
             Fail(queued, new GenerationFailure(FailureCode.Internal, damaged.Message, "Check the model file."));

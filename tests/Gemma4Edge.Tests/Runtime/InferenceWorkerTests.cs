@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 
 namespace Gemma4Edge.Tests.Runtime;
@@ -68,6 +69,16 @@ public sealed class InferenceWorkerTests : IDisposable
         await All(big, next);
         Assert.Equal(FailureCode.ContextOverflow, big.Failure!.Code);
         Assert.NotNull(next.Result);
+    }
+
+    [Fact]
+    public async Task AnImage_IsABadRequest()
+    {
+        ChatMessage message = new(ChatRole.User) { Parts = [new ContentPart(ContentKind.Text, "what is this?"), new ContentPart(ContentKind.Image)] };
+        RecordingSink image = Add("", r => r with { Prompt = null, Messages = [message] });
+        _worker.Start();
+        await All(image);
+        Assert.Equal(FailureCode.BadRequest, image.Failure!.Code);
     }
 
     [Fact]
