@@ -7,6 +7,14 @@ namespace Gemma4Edge.Model.Text;
 /// <summary>A tokenizer.model on the library's own SentencePiece implementation; special and user-defined pieces are split off before it.</summary>
 internal sealed class SentencePieceGemmaTokenizer : GemmaTokenizer
 {
+    // Tags of the format's protocol buffer: field number · 8 + wire type.
+    private const uint PieceTag = (1 << 3) | 2;
+    private const uint TrainerTag = (2 << 3) | 2;
+    private const uint TextTag = (1 << 3) | 2;
+    private const uint EnumTag = 3 << 3;
+
+    private const int BpeModel = 2;
+
     private readonly SentencePieceTokenizer _inner;
 
     private SentencePieceGemmaTokenizer(Vocabulary vocabulary, SentencePieceTokenizer inner) : base(vocabulary) => _inner = inner;
@@ -56,40 +64,56 @@ internal sealed class SentencePieceGemmaTokenizer : GemmaTokenizer
         bool IsSymbol(ReadOnlySpan<byte> text) => text.Length == 1 || Pieces.Find(text) >= 0;
     }
 
-    /// <summary>The pieces and their kinds, which the library does not show: field 1 of the model, in it 1 = text, 3 = kind.</summary>
+    /// <summary>The pieces with their kinds, which the library does not show.</summary>
     private static Vocabulary ReadPieces(byte[] model)
     {
         var pieces = new PackedStringsBuilder();
         var kinds = new List<PieceKind>();
+        int modelType = 0;
         var input = new CodedInputStream(model);
         for (uint tag; (tag = input.ReadTag()) != 0;)
         {
-            if (tag != WireFormat.MakeTag(1, WireFormat.WireType.LengthDelimited))
+            switch (tag)
             {
-                input.SkipLastField();
-                continue;
+                case PieceTag:
+                    (ByteString text, int kind) = ReadTextAndEnum(input.ReadBytes());
+                    pieces.Add(text.Span);
+                    kinds.Add((PieceKind)kind);
+                    break;
+                case TrainerTag:
+                    (_, modelType) = ReadTextAndEnum(input.ReadBytes());
+                    break;
+                default:
+                    input.SkipLastField();
+                    break;
             }
-            CodedInputStream piece = input.ReadBytes().CreateCodedInput();
-            ByteString text = ByteString.Empty;
-            PieceKind kind = PieceKind.Normal;
-            for (uint field; (field = piece.ReadTag()) != 0;)
-            {
-                if (field == WireFormat.MakeTag(1, WireFormat.WireType.LengthDelimited))
-                {
-                    text = piece.ReadBytes();
-                }
-                else if (field == WireFormat.MakeTag(3, WireFormat.WireType.Varint))
-                {
-                    kind = (PieceKind)piece.ReadEnum();
-                }
-                else
-                {
-                    piece.SkipLastField();
-                }
-            }
-            pieces.Add(text.Span);
-            kinds.Add(kind);
         }
-        return new Vocabulary { Pieces = pieces.Build(), Kinds = kinds, Merges = new PackedStringsBuilder().Build() };
+        return modelType == BpeModel
+            ? new Vocabulary { Pieces = pieces.Build(), Kinds = kinds, Merges = new PackedStringsBuilder().Build() }
+            : throw new FormatException("This SentencePiece model is not of the BPE kind.");
+    }
+
+    /// <summary>Field 1 (of a piece: its text) and field 3 (of a piece: its kind; of the trainer's record: the kind of model).</summary>
+    private static (ByteString Text, int Value) ReadTextAndEnum(ByteString message)
+    {
+        ByteString text = ByteString.Empty;
+        int value = (int)PieceKind.Normal;
+        CodedInputStream input = message.CreateCodedInput();
+        for (uint tag; (tag = input.ReadTag()) != 0;)
+        {
+            switch (tag)
+            {
+                case TextTag:
+                    text = input.ReadBytes();
+                    break;
+                case EnumTag:
+                    value = input.ReadEnum();
+                    break;
+                default:
+                    input.SkipLastField();
+                    break;
+            }
+        }
+        return (text, value);
     }
 }

@@ -33,7 +33,7 @@ internal static class TokenizerJson
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new FormatException($"tokenizer.json is not readable as JSON: {e.Message}", e);
+            throw new FormatException($"It is not readable as JSON: {e.Message}", e);
         }
         return file.ToVocabulary();
     }
@@ -74,7 +74,7 @@ internal static class TokenizerJson
         }
         if (json.TokenType != type)
         {
-            throw new FormatException($"tokenizer.json: {where} is a JSON {json.TokenType}, expected {type}.");
+            throw new FormatException($"In tokenizer.json {where} is a JSON {json.TokenType}, expected {type}.");
         }
     }
 
@@ -104,7 +104,7 @@ internal static class TokenizerJson
                 }
                 if (id < 0 || !_added.TryAdd(id, content))
                 {
-                    throw new FormatException($"tokenizer.json: added_tokens has {(id < 0 ? "an entry without id" : $"id {id} twice")}.");
+                    throw new FormatException($"In added_tokens there is {(id < 0 ? "an entry without id" : $"id {id} twice")}.");
                 }
             }
         }
@@ -117,7 +117,7 @@ internal static class TokenizerJson
                 switch (name)
                 {
                     case "type" when json.GetString() is var type && type != "BPE":
-                        throw new FormatException($"tokenizer.json: model.type is '{type}', expected BPE.");
+                        throw new FormatException($"model.type is '{type}', expected BPE.");
                     case "vocab": ReadVocab(ref json); break;
                     case "merges": ReadMerges(ref json); break;
                     default: json.Skip(); break;
@@ -131,7 +131,7 @@ internal static class TokenizerJson
             {
                 if (!_vocab.TryAdd(id, content) && _vocab[id] != content)
                 {
-                    throw new FormatException($"tokenizer.json: id {id} is '{_vocab[id]}' in model.vocab but '{content}' in added_tokens.");
+                    throw new FormatException($"Token {id} is '{_vocab[id]}' in model.vocab but '{content}' in added_tokens.");
                 }
             }
             var pieces = new PackedStringsBuilder();
@@ -140,7 +140,7 @@ internal static class TokenizerJson
             {
                 if (!_vocab.TryGetValue(id, out string? piece))
                 {
-                    throw new FormatException($"tokenizer.json: id {id} is missing; ids must run from 0 to {_vocab.Count - 1}.");
+                    throw new FormatException($"Token {id} is missing; ids must run from 0 to {_vocab.Count - 1}.");
                 }
                 pieces.Add(System.Text.Encoding.UTF8.GetBytes(piece));
                 kinds[id] = _added.ContainsKey(id) ? PieceKind.UserDefined : PieceKind.Normal;
@@ -156,7 +156,7 @@ internal static class TokenizerJson
                 int id = ReadId(ref json, "model.vocab");
                 if (!_vocab.TryAdd(id, piece))
                 {
-                    throw new FormatException($"tokenizer.json: model.vocab has id {id} twice.");
+                    throw new FormatException($"In model.vocab there is id {id} twice.");
                 }
             }
         }
@@ -180,7 +180,7 @@ internal static class TokenizerJson
                 json.Read();
                 if (json.TokenType != JsonTokenType.EndArray || _text.AsSpan(0, end).Count((byte)' ') != 1)
                 {
-                    throw new FormatException($"tokenizer.json: entry {_merges.Count} of model.merges is not two pieces without a space.");
+                    throw new FormatException($"Entry {_merges.Count} of model.merges is not two pieces without a space.");
                 }
                 _merges.Add(_text.AsSpan(0, end));
             }
@@ -200,6 +200,6 @@ internal static class TokenizerJson
         private static int ReadId(ref Utf8JsonReader json, string where) =>
             json.TryGetInt32(out int id) && id is >= 0 and < MaxTokens
                 ? id
-                : throw new FormatException($"tokenizer.json: an id in {where} is not between 0 and {MaxTokens - 1}.");
+                : throw new FormatException($"An id in {where} is not between 0 and {MaxTokens - 1}.");
     }
 }
