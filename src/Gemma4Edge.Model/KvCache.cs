@@ -81,6 +81,32 @@ public sealed class KvCache
         return true;
     }
 
+    /// <summary>Cuts the sequence back to what it has in common with <paramref name="tokens"/>, the last of them left out: it must run for its logits.</summary>
+    /// <returns>The tokens that are kept; 0 when the rings no longer hold the window before that place.</returns>
+    public int KeepCommonPrefix(ReadOnlySpan<int> tokens)
+    {
+        int common = Math.Min(Tokens.CommonPrefixLength(tokens), tokens.Length - 1);
+        if (!TryTruncate(common))
+        {
+            TryTruncate(0);
+        }
+
+        return Length;
+    }
+
+    /// <summary>Bytes that keys and values of a sequence of <paramref name="tokens"/> take, when chunks are at most <paramref name="maxChunk"/>.</summary>
+    public static long BytesOf(Gemma4Config config, KvFormat format, int tokens, int maxChunk)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        long elements = 0;
+        for (int layer = 0; layer < config.FirstKvSharedLayer; layer++)
+        {
+            elements += 2L * RowsOf(config, layer, tokens, maxChunk) * config.NumKeyValueHeads[layer] * config.HeadDimOf(layer);
+        }
+
+        return elements * (format == KvFormat.F32 ? sizeof(float) : sizeof(ushort));
+    }
+
     /// <summary>Keys of the layer, or of its donor.</summary>
     internal KvPlane Keys(int layer) => _keys[_config.DonorOf(layer)];
 
@@ -130,5 +156,8 @@ public sealed class KvCache
 
     private int RingRows => Math.Min(Capacity, _config.SlidingWindow - 1 + MaxChunk);
 
-    private int RowsOf(int layer) => _config.LayerTypes[layer] == LayerType.Full ? Capacity : RingRows;
+    private int RowsOf(int layer) => RowsOf(_config, layer, Capacity, MaxChunk);
+
+    private static int RowsOf(Gemma4Config config, int layer, int capacity, int maxChunk) =>
+        config.LayerTypes[layer] == LayerType.Full ? capacity : Math.Min(capacity, config.SlidingWindow - 1 + maxChunk);
 }

@@ -72,7 +72,7 @@ public sealed class ChatSession
             throw new ContextOverflowException(ids.Count, _engine.Context);
         }
 
-        int cached = KeepCommonPrefix(ids);
+        int cached = _cache.KeepCommonPrefix(CollectionsMarshal.AsSpan(ids));
         sink.OnStart(queueMs, ids.Count, cached);
         var answer = new Answer(sink);
         long firstToken = 0;
@@ -131,24 +131,6 @@ public sealed class ChatSession
         IReadOnlyList<ChatMessage> withSystem = system is null ? messages : [new ChatMessage(ChatRole.System, system), .. messages];
         var conversation = new Conversation(withSystem) { Tools = tools, EnableThinking = think };
         return ChatTemplate.RenderIds(conversation, _engine.Form, _engine.Tokenizer);
-    }
-
-    /// <summary>Cuts the cache back to what it has in common with <paramref name="ids"/>, at least one token less: the last one must run for its logits.</summary>
-    private int KeepCommonPrefix(List<int> ids)
-    {
-        ReadOnlySpan<int> tokens = _cache.Tokens;
-        int common = 0;
-        while (common < tokens.Length && common < ids.Count - 1 && tokens[common] == ids[common])
-        {
-            common++;
-        }
-
-        if (!_cache.TryTruncate(common))
-        {
-            _cache.TryTruncate(0); // the rings no longer hold the window before that place: begin again
-        }
-
-        return _cache.Length;
     }
 
     /// <summary>Runs the tokens that the cache lacks, chunk by chunk; returns the logits of the last.</summary>

@@ -10,6 +10,9 @@ public sealed record EngineOptions
     /// <summary>Context that is used where nobody asks for one, in tokens (or the model's own, if that is shorter).</summary>
     public const int DefaultContext = 4096;
 
+    /// <summary>Most prompt tokens that go through the network at once, where nobody asks for another number.</summary>
+    public const int DefaultPrefillChunk = 128;
+
     /// <summary>A GGUF file or a Hugging Face folder.</summary>
     public required string Model { get; init; }
 
@@ -29,7 +32,7 @@ public sealed record EngineOptions
     public bool SkipShared { get; init; } = true;
 
     /// <summary>Most prompt tokens that go through the network at once.</summary>
-    public int PrefillChunk { get; init; } = 128;
+    public int PrefillChunk { get; init; } = DefaultPrefillChunk;
 
     /// <summary>Which form of the chat template; null = by the model's shape.</summary>
     public TemplateForm? Form { get; init; }

@@ -21,7 +21,7 @@ public sealed class InferenceEngine : IDisposable
         int wanted = options.Context > 0 ? options.Context : EngineOptions.DefaultContext;
         Context = Math.Min(wanted, Config.MaxPositionEmbeddings);
         _prefillChunk = Math.Min(options.PrefillChunk, Context);
-        Form = options.Form ?? (Config.HiddenSizePerLayerInput > 0 ? TemplateForm.Small : TemplateForm.Big);
+        Form = options.Form ?? model.TemplateForm;
         GenerationDefaults generation = model.Generation;
         DefaultSampling = generation.DoSample == false ? SamplingOptions.Greedy : SamplingOptions.Gemma4 with
         {
@@ -50,7 +50,7 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>The model's tokenizer, built when it is first asked for (checks on token ids need none).</summary>
     public GemmaTokenizer Tokenizer => _tokenizer ??= Model.OpenTokenizer();
 
-    /// <summary>Form of the chat template: models with per-layer embeddings (E2B, E4B) use the small one.</summary>
+    /// <summary>Form of the chat template.</summary>
     public TemplateForm Form { get; }
 
     /// <summary>Longest sequence in tokens.</summary>

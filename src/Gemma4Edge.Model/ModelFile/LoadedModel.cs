@@ -57,6 +57,9 @@ public sealed class LoadedModel : IDisposable
     /// <summary>The chat template it brings, in Jinja, for display and comparison; null = none.</summary>
     public string? ChatTemplateText { get; }
 
+    /// <summary>The form of the chat template it was made for: models with per-layer embeddings (E2B, E4B) use the small one.</summary>
+    public TemplateForm TemplateForm => Config.HiddenSizePerLayerInput > 0 ? TemplateForm.Small : TemplateForm.Big;
+
     /// <summary>Size of the weight files together.</summary>
     public long FileBytes { get; }
 

@@ -1,0 +1,115 @@
+using System.Text.Json;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>Speed of one prompt length.</summary>
+internal readonly record struct PrefillRate(int Tokens, double TokensPerSecond);
+
+/// <summary>Speed of decode with so many tokens in the cache.</summary>
+internal readonly record struct DecodeRate(int Context, double TokensPerSecond);
+
+/// <summary>What <c>bench</c> found. Keys and units are part of the product's contract.</summary>
+internal sealed record BenchResult
+{
+    public required string Model { get; init; }
+
+    public required string Format { get; init; }
+
+    public required string Kernel { get; init; }
+
+    public required int Threads { get; init; }
+
+    public required string? Cpu { get; init; }
+
+    /// <summary>10⁹ bytes per second.</summary>
+    public required double ReadBandwidthGbps { get; init; }
+
+    public required long FileBytes { get; init; }
+
+    public required long BytesPerToken { get; init; }
+
+    public required long PleBytes { get; init; }
+
+    public required double LoadMs { get; init; }
+
+    public required IReadOnlyList<PrefillRate> Prefill { get; init; }
+
+    public required IReadOnlyList<DecodeRate> Decode { get; init; }
+
+    public required ProcessMemory? Memory { get; init; }
+
+    public void WriteTo(Utf8JsonWriter json)
+    {
+        json.WriteString("model", Model);
+        json.WriteString("format", Format);
+        json.WriteString("kernel", Kernel);
+        json.WriteNumber("threads", Threads);
+        if (Cpu is not null)
+        {
+            json.WriteString("cpu", Cpu);
+        }
+
+        json.WriteNumber("read_bandwidth_gbps", Math.Round(ReadBandwidthGbps, 3));
+        json.WriteNumber("file_bytes", FileBytes);
+        json.WriteNumber("bytes_per_token", BytesPerToken);
+        json.WriteNumber("ple_bytes", PleBytes);
+        json.WriteNumber("load_ms", Math.Round(LoadMs, 1));
+        json.WriteStartArray("prefill");
+        foreach (PrefillRate rate in Prefill)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("tokens", rate.Tokens);
+            json.WriteNumber("tokens_per_second", Math.Round(rate.TokensPerSecond, 3));
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteStartArray("decode");
+        foreach (DecodeRate rate in Decode)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("context", rate.Context);
+            json.WriteNumber("tokens_per_second", Math.Round(rate.TokensPerSecond, 3));
+            json.WriteNumber("gbps", Math.Round(Gbps(rate), 3));
+            json.WriteNumber("percent_of_roof", Math.Round(PercentOfRoof(rate), 1));
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        if (Memory is not null)
+        {
+            json.WriteNumber("peak_rss_bytes", Memory.PeakBytes);
+            json.WriteNumber("anonymous_bytes", Memory.AnonymousBytes);
+            json.WriteNumber("file_backed_bytes", Memory.FileBackedBytes);
+        }
+    }
+
+    public void WriteTo(Terminal terminal)
+    {
+        TextWriter output = terminal.Out;
+        output.WriteLine(terminal.Bold($"{Model} ({Format}, {FileBytes / 1e6:F1} MB, loaded in {LoadMs:F0} ms)"));
+        output.WriteLine($"{Cpu ?? "unknown CPU"}, {Threads} threads, kernel {Kernel}, reads {ReadBandwidthGbps:F1} GB/s; a decoded token reads {BytesPerToken / 1e6:F1} MB of weights");
+        output.WriteLine();
+        var table = new TextTable("measurement", "tokens/s", "GB/s", "% of roof");
+        foreach (PrefillRate rate in Prefill)
+        {
+            table.Add($"prefill {rate.Tokens} tokens", $"{rate.TokensPerSecond:F1}", "", "");
+        }
+
+        foreach (DecodeRate rate in Decode)
+        {
+            table.Add($"decode at {rate.Context} tokens", $"{rate.TokensPerSecond:F1}", $"{Gbps(rate):F2}", $"{PercentOfRoof(rate):F0}");
+        }
+
+        table.Write(terminal);
+        if (Memory is not null)
+        {
+            output.WriteLine();
+            output.WriteLine($"memory: peak {Memory.PeakBytes / 1e6:F1} MB; now {Memory.AnonymousBytes / 1e6:F1} MB anonymous, {Memory.FileBackedBytes / 1e6:F1} MB mapped from files");
+        }
+    }
+
+    private double Gbps(DecodeRate rate) => BytesPerToken * rate.TokensPerSecond / 1e9;
+
+    private double PercentOfRoof(DecodeRate rate) => 100 * Gbps(rate) / ReadBandwidthGbps;
+}

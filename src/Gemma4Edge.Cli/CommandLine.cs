@@ -1,0 +1,105 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.Net.Sockets;
+using Gemma4Edge.Cli.Verbs;
+using Gemma4Edge.Model.ModelFile;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>The whole program from arguments to exit code: the list of verbs, and what each kind of failure looks like to the user.</summary>
+internal static class CommandLine
+{
+    private const int NoSpaceLeft = 28; // ENOSPC
+    private const int BrokenPipe = 32;  // EPIPE
+
+    private static readonly ParserConfiguration s_parser = new()
+    {
+        ResponseFileTokenReplacer = null, // a prompt may begin with @
+        EnablePosixBundling = false,
+    };
+
+    /// <summary>Runs one command line. Never throws: every failure becomes a sentence on Error and an exit code.</summary>
+    public static async Task<int> RunAsync(IReadOnlyList<string> args, Terminal terminal)
+    {
+        var verbose = new Option<bool>("--verbose") { Description = "Show where in the program an error arose", Recursive = true };
+        ParseResult parsed = Build(terminal, verbose).Parse(args, s_parser);
+        try
+        {
+            return await InvokeAsync(parsed, terminal).ConfigureAwait(false);
+        }
+        catch (IOException e) when (e.HResult == BrokenPipe)
+        {
+            return ExitCode.Done; // the reader of our output has what it wanted
+        }
+        catch (Exception e)
+        {
+            (int code, string message) = Explain(e, terminal.Interrupted);
+            terminal.Error.WriteLine($"gemma4edge: {message}");
+            if (parsed.GetValue(verbose))
+            {
+                terminal.Error.WriteLine(e);
+            }
+
+            return code;
+        }
+    }
+
+    private static RootCommand Build(Terminal terminal, Option<bool> verbose)
+    {
+        var root = new RootCommand("Runs small Gemma 4 models on this machine's CPU and answers over MQTT.")
+        {
+            RunVerb.Create(terminal),
+            ChatVerb.Create(terminal),
+            InspectVerb.Create(terminal),
+            LogitsVerb.Create(terminal),
+            TokenizeVerb.Create(terminal),
+            RenderVerb.Create(terminal),
+            EvalVerb.Create(terminal),
+            PerplexityVerb.Create(terminal),
+            BenchVerb.Create(terminal),
+            VersionVerb.Create(terminal),
+            verbose,
+        };
+        HelpOption help = root.Options.OfType<HelpOption>().Single();
+        help.Action = new HelpWithExamples((HelpAction)help.Action!);
+        return root;
+    }
+
+    private static async Task<int> InvokeAsync(ParseResult parsed, Terminal terminal)
+    {
+        if (parsed.Errors.Count > 0)
+        {
+            string command = parsed.CommandResult.Command is Verb verb ? $"gemma4edge {verb.Name}" : "gemma4edge";
+            string problem = parsed.UnmatchedTokens is [string unknown, ..] ? $"'{unknown}' is not known here." : parsed.Errors[0].Message;
+            throw CommandException.WrongUsage($"{problem} '{command} --help' shows how it is used.");
+        }
+
+        var configuration = new InvocationConfiguration
+        {
+            Output = terminal.Out,
+            Error = terminal.Error,
+            EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = null, // Program listens to the signals
+        };
+        try
+        {
+            return await parsed.InvokeAsync(configuration, terminal.Interrupted).ConfigureAwait(false);
+        }
+        finally
+        {
+            terminal.Out.Flush();
+        }
+    }
+
+    private static (int Code, string Message) Explain(Exception failure, CancellationToken interrupted) => failure switch
+    {
+        CommandException e => (e.ExitCode, e.Message),
+        ModelFileException e => (ExitCode.BadModelFile, e.Message),
+        OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
+        OutOfMemoryException => (ExitCode.NoMemoryOrDisk, "The memory of this machine does not suffice: choose a smaller --context or a smaller model."),
+        IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message} Free some space and run it again."),
+        SocketException e => (ExitCode.Broker, $"{e.Message} Check that the broker runs and that its address is right."),
+        IOException or UnauthorizedAccessException => (ExitCode.Failed, failure.Message),
+        _ => (ExitCode.Failed, $"{failure.Message} This is a fault of the program: run it again with --verbose and report what it prints."),
+    };
+}

@@ -1,0 +1,79 @@
+using System.Text.Json;
+using Gemma4Edge.Model.Text;
+using Gemma4Edge.Runtime;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>Shows an answer as it comes: the text on Out, thoughts dim, each tool call on a line of its own.</summary>
+internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
+{
+    private readonly Progress _prefill = new(terminal, "Reading the prompt");
+    private bool _inLine;
+    private bool _thinking;
+
+    /// <inheritdoc/>
+    public void OnStart(double queueMs, int promptTokens, int cachedTokens)
+    {
+    }
+
+    /// <inheritdoc/>
+    public void OnPrefill(int done, int total) => _prefill.Report(done, total);
+
+    /// <inheritdoc/>
+    public void OnText(string delta)
+    {
+        if (_thinking)
+        {
+            EndLine();
+        }
+
+        Write(delta, thought: false);
+    }
+
+    /// <inheritdoc/>
+    public void OnThought(string delta) => Write(terminal.Dim(delta), thought: true);
+
+    /// <inheritdoc/>
+    public void OnToolCall(ToolCall call)
+    {
+        EndLine();
+        _prefill.Dispose();
+        terminal.Out.WriteLine(terminal.Accent(Describe(call)));
+        terminal.Out.Flush();
+    }
+
+    /// <inheritdoc/>
+    public void OnDone(GenerationResult result) => EndLine();
+
+    /// <inheritdoc/>
+    public void OnFailed(GenerationFailure failure)
+    {
+        EndLine();
+        terminal.Error.WriteLine($"{failure.Message} {failure.Hint}");
+    }
+
+    /// <summary>A call as people read it: <c>set_light(area: "kitchen", on: true)</c>.</summary>
+    public static string Describe(ToolCall call) =>
+        $"{call.Name}({string.Join(", ", call.Arguments.EnumerateObject().Select(argument => $"{argument.Name}: {argument.Value.GetRawText()}"))})";
+
+    /// <summary>Takes the progress bar away.</summary>
+    public void Dispose() => _prefill.Dispose();
+
+    private void Write(string text, bool thought)
+    {
+        _prefill.Dispose();
+        _thinking = thought;
+        _inLine = true;
+        terminal.Stream(text);
+    }
+
+    private void EndLine()
+    {
+        if (_inLine)
+        {
+            terminal.Stream(Environment.NewLine);
+        }
+
+        _inLine = _thinking = false;
+    }
+}

@@ -1,0 +1,46 @@
+using Gemma4Edge.Runtime;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>Takes lines from a person until there are no more.</summary>
+internal static class LineLoop
+{
+    /// <summary>Gives every line that is not empty to <paramref name="takeLine"/>, until it returns false or the input ends.</summary>
+    /// <exception cref="OperationCanceledException">Ctrl-C.</exception>
+    public static async Task RunAsync(Terminal terminal, string greeting, Func<string, bool> takeLine)
+    {
+        if (terminal.IsInteractive)
+        {
+            terminal.Out.WriteLine(terminal.Dim(greeting));
+        }
+
+        while (true)
+        {
+            if (terminal.IsInteractive)
+            {
+                terminal.Stream(terminal.Bold("> "));
+            }
+
+            // ReadLine knows no cancellation: after Ctrl-C it is left waiting, and the process ends without it
+            string? line = await Task.Run(terminal.In.ReadLine).WaitAsync(terminal.Interrupted).ConfigureAwait(false);
+            if (line is null)
+            {
+                return;
+            }
+
+            try
+            {
+                if (!string.IsNullOrWhiteSpace(line) && !takeLine(line))
+                {
+                    return;
+                }
+            }
+            catch (Exception e) when (e is CommandException or ContextOverflowException or FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
+            {
+                terminal.Error.WriteLine(e.Message); // a wrong command does not end a conversation
+            }
+
+            terminal.Out.Flush();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+using System.CommandLine;
+using Gemma4Edge.Kernels;
+using Gemma4Edge.Model;
+using Gemma4Edge.Runtime;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>The options of every verb that loads a model, defined once.</summary>
+internal sealed class ModelOptions
+{
+    private readonly CountOption _threads = new("--threads", 0, 0, "Threads that compute; 0 = one per core");
+    private readonly CountOption _context = new("--context", 0, 0, "Longest sequence in tokens; 0 = what the model was made for, at most 4096");
+    private readonly Option<string?> _kernel = new("--kernel") { Description = "Instruction set; default the best one this CPU has" };
+    private readonly Option<string> _kv = new("--kv") { Description = "Format of the KV cache; auto = f16" };
+    private readonly Option<string> _activations = new("--activations") { Description = "Format of the activations; auto = float", DefaultValueFactory = _ => "auto" };
+    private readonly Option<string> _skipShared = new("--skip-shared") { Description = "Whether prompt tokens skip the layers that write no keys and values", DefaultValueFactory = _ => "on" };
+
+    /// <summary>Adds the options to <paramref name="verb"/>.</summary>
+    /// <param name="verb">A verb that loads a model.</param>
+    /// <param name="kv">Its default format of the KV cache.</param>
+    public ModelOptions(Command verb, string kv = "auto")
+    {
+        _kv.DefaultValueFactory = _ => kv;
+        _kernel.AcceptOnlyFromAmong([.. CpuKernels.Names]);
+        _kv.AcceptOnlyFromAmong("auto", "f16", "f32");
+        _activations.AcceptOnlyFromAmong("auto", "float");
+        _skipShared.AcceptOnlyFromAmong("on", "off");
+        foreach (Option option in (Option[])[_threads, _context, _kernel, _kv, _activations, _skipShared])
+        {
+            verb.Options.Add(option);
+        }
+    }
+
+    /// <summary>The engine these options describe.</summary>
+    public EngineOptions Read(ParseResult parsed, string model) => new()
+    {
+        Model = model,
+        Threads = parsed.GetValue(_threads),
+        Context = parsed.GetValue(_context),
+        Kernel = SelectKernel(parsed.GetValue(_kernel)),
+        Kv = parsed.GetValue(_kv) == "f32" ? KvFormat.F32 : KvFormat.F16,
+        SkipShared = parsed.GetValue(_skipShared) == "on",
+    };
+
+    /// <summary>Name of the instruction set that will be used.</summary>
+    /// <param name="requested">The user's wish; null = what the environment says, else the best.</param>
+    /// <exception cref="CommandException">There is none of that name, or this CPU lacks it.</exception>
+    public static string SelectKernel(string? requested)
+    {
+        try
+        {
+            return CpuKernels.Select(requested).Name;
+        }
+        catch (ArgumentException) // the option knows its values, so it was the environment
+        {
+            throw CommandException.WrongUsage($"{CpuKernels.EnvironmentVariable} names no kernel; expected {string.Join(" or ", CpuKernels.Names)}.");
+        }
+        catch (PlatformNotSupportedException e)
+        {
+            throw CommandException.WrongUsage(e.Message);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+using Gemma4Edge.Model;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>Prompts that are fed to the network directly, without a session.</summary>
+internal static class Prefill
+{
+    /// <summary>Runs <paramref name="tokens"/> through the network in chunks, reusing what <paramref name="cache"/> already holds of them.</summary>
+    /// <returns>The logits after the last token; valid until the next Forward.</returns>
+    /// <exception cref="OperationCanceledException">The user stopped it.</exception>
+    public static ReadOnlySpan<float> Run(
+        Gemma4Transformer transformer, ReadOnlySpan<int> tokens, KvCache cache, CancellationToken cancellation, Progress? progress = null)
+    {
+        int done = cache.KeepCommonPrefix(tokens);
+        while (tokens.Length - done > transformer.MaxChunk)
+        {
+            transformer.Forward(tokens.Slice(done, transformer.MaxChunk), cache, LogitRows.None, cancellation);
+            done += transformer.MaxChunk;
+            progress?.Report(done, tokens.Length);
+        }
+
+        return transformer.Forward(tokens[done..], cache, LogitRows.Last, cancellation);
+    }
+}

@@ -1,0 +1,59 @@
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace Gemma4Edge.Cli;
+
+/// <summary>Where a verb reads and writes: data goes to <see cref="Out"/>, everything else to <see cref="Error"/>.</summary>
+/// <remarks>Tests make one over strings; the flags are then false, as they are in a pipe.</remarks>
+internal sealed class Terminal(TextReader input, TextWriter output, TextWriter error, CancellationToken interrupted)
+{
+    public TextReader In { get; } = input;
+
+    public TextWriter Out { get; } = output;
+
+    public TextWriter Error { get; } = error;
+
+    /// <summary>Fires at Ctrl-C and SIGTERM.</summary>
+    public CancellationToken Interrupted { get; } = interrupted;
+
+    /// <summary>Whether a person types the input and reads the output.</summary>
+    public bool IsInteractive { get; private init; }
+
+    /// <summary>Whether <see cref="Out"/> understands colours.</summary>
+    public bool HasColour { get; private init; }
+
+    /// <summary>Whether a line on <see cref="Error"/> can be drawn over.</summary>
+    public bool CanRedraw { get; private init; }
+
+    /// <summary>The terminal, pipes or files this process was started with.</summary>
+    public static Terminal OfThisProcess(CancellationToken interrupted) =>
+        new(Console.In, new StreamWriter(OpenStandardOutput(), new UTF8Encoding(false)), Console.Error, interrupted)
+        {
+            IsInteractive = !Console.IsInputRedirected && !Console.IsOutputRedirected,
+            HasColour = !Console.IsOutputRedirected && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")),
+            CanRedraw = !Console.IsErrorRedirected,
+        };
+
+    public string Bold(string text) => Paint("1", text);
+
+    public string Dim(string text) => Paint("2", text);
+
+    public string Accent(string text) => Paint("36", text);
+
+    /// <summary>Writes a part of a streamed answer so that it is seen at once.</summary>
+    public void Stream(string text)
+    {
+        Out.Write(text);
+        Out.Flush();
+    }
+
+    private string Paint(string code, string text) => HasColour ? $"\e[{code}m{text}\e[0m" : text;
+
+    // Console's own stream swallows a closed pipe, so `gemma4edge render … | head` would go on to the end. A FileStream
+    // reports it, but keeps its own position in a regular file, where a second writer (2>&1) needs the shared one.
+    private static Stream OpenStandardOutput()
+    {
+        var stream = new FileStream(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+        return stream.CanSeek ? Console.OpenStandardOutput() : stream;
+    }
+}

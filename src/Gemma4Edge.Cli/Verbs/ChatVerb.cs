@@ -1,0 +1,165 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Text.Json;
+using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
+using Gemma4Edge.Runtime;
+
+namespace Gemma4Edge.Cli.Verbs;
+
+/// <summary><c>chat</c>: a conversation on the terminal.</summary>
+internal static class ChatVerb
+{
+    private const string Help = """
+          /reset          forget the conversation
+          /stats          speed and tokens of the last answer
+          /system TEXT    new instructions; without TEXT none
+          /tools FILE     declare the tools of a file or folder; without FILE none
+          /save FILE      write the conversation as JSON, for render
+          /quit           leave
+        """;
+
+    public static Command Create(Terminal terminal)
+    {
+        var model = new Argument<string>("MODEL") { Description = "Model file or folder" };
+        var system = new Option<string?>("--system") { Description = "Instructions that go before the conversation", HelpName = "TEXT" };
+        var tools = new Option<string?>("--tools") { Description = "Tools the model may call: a JSON file, or a folder of them", HelpName = "FILE.json" };
+        var verb = new Verb(
+            "chat",
+            "Talks with a model on the terminal",
+            "gemma4edge chat model.gguf",
+            "gemma4edge chat deploy/demo-model --system \"Areas: kitchen, office.\" --tools deploy/demo-model/tools")
+        {
+            Notes = $"Commands inside:\n{Help}",
+            Arguments = { model },
+            Options = { system, tools },
+        };
+        var sampling = new SamplingFlags(verb);
+        var options = new ModelOptions(verb);
+        verb.SetAction(async (parsed, cancellation) =>
+        {
+            int maxTokens = sampling.MaxTokens(parsed);
+            using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
+            SamplingOptions chosen = sampling.Read(parsed, engine.DefaultSampling);
+            ChatSession session = engine.OpenSession();
+            var chat = new Chat(terminal, session, chosen, maxTokens, sampling.Think(parsed))
+            {
+                System = parsed.GetValue(system),
+                Tools = parsed.GetValue(tools) is { } file ? ToolsFile.Read(file) : [],
+            };
+            await LineLoop.RunAsync(terminal, $"{engine.Model.Name}, context {engine.Context} tokens. /help lists the commands.", chat.TakeLine).ConfigureAwait(false);
+        });
+        return verb;
+    }
+
+    private sealed class Chat(Terminal terminal, ChatSession session, SamplingOptions sampling, int maxTokens, bool think)
+    {
+        private GenerationResult? _last;
+
+        public string? System { get; set; }
+
+        public IReadOnlyList<ToolDefinition> Tools { get; set; } = [];
+
+        /// <summary>Answers a line or carries out a command; false = the user wants to leave.</summary>
+        public bool TakeLine(string line)
+        {
+            string[] words = line.Split(' ', 2, StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+            string? rest = words.Length > 1 ? words[1] : null;
+            switch (words[0])
+            {
+                case "/quit":
+                    return false;
+                case "/reset":
+                    session.Clear();
+                    break;
+                case "/stats":
+                    terminal.Out.WriteLine(_last is null ? "No answer yet." : Describe(_last));
+                    break;
+                case "/system":
+                    System = rest;
+                    break;
+                case "/tools":
+                    Tools = rest is null ? [] : ToolsFile.Read(rest);
+                    break;
+                case "/save":
+                    Save(rest ?? throw CommandException.WrongUsage("/save needs a file name."));
+                    break;
+                case ['/', ..]:
+                    terminal.Out.WriteLine(Help);
+                    break;
+                default:
+                    Answer(line);
+                    break;
+            }
+
+            return true;
+        }
+
+        private static string Describe(GenerationResult result) =>
+            $"{result.Usage.Input} tokens in ({result.Usage.Cached} cached), {result.Usage.Output} out; first token after {result.Timings.TtftMs:F0} ms, " +
+            $"prefill {result.Timings.PrefillTokensPerSecond:F1} tokens/s, decode {result.Timings.DecodeTokensPerSecond:F1} tokens/s";
+
+        private void Answer(string prompt)
+        {
+            using var sink = new ConsoleSink(terminal);
+            var request = new PromptRequest
+            {
+                Id = "chat",
+                Prompt = prompt,
+                System = System ?? "",
+                Tools = Tools,
+                Sampling = sampling,
+                MaxTokens = maxTokens,
+                Think = think,
+                ReceivedTimestamp = Stopwatch.GetTimestamp(),
+            };
+            _last = session.Generate(request, sink, terminal.Interrupted);
+            sink.OnDone(_last);
+        }
+
+        private static void WriteMessage(Utf8JsonWriter json, ChatMessage message)
+        {
+            json.WriteStartObject();
+            json.WriteString("role", message.Role switch
+            {
+                ChatRole.Assistant => "assistant",
+                ChatRole.Tool => "tool",
+                ChatRole.User => "user",
+                _ => "system",
+            });
+            json.WriteString("content", message.Text);
+            if (message.Reasoning is not null)
+            {
+                json.WriteString("reasoning", message.Reasoning);
+            }
+
+            if (message.ToolCalls.Count > 0)
+            {
+                json.WriteStartArray("tool_calls");
+                foreach (ToolCall call in message.ToolCalls)
+                {
+                    call.WriteTo(json);
+                }
+
+                json.WriteEndArray();
+            }
+
+            json.WriteEndObject();
+        }
+
+        private void Save(string path)
+        {
+            using StreamWriter file = File.CreateText(path);
+            JsonOutput.WriteObject(file, json =>
+            {
+                json.WriteStartArray("messages");
+                foreach (ChatMessage message in session.History)
+                {
+                    WriteMessage(json, message);
+                }
+
+                json.WriteEndArray();
+            });
+        }
+    }
+}
