@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
+using System.Text.Unicode;
 using Gemma4Edge.Kernels;
 
 namespace Gemma4Edge.Model.ModelFile;
@@ -18,8 +19,6 @@ internal sealed class GgufFile
     private const int MaxEntries = 16_384;
     private const int MaxNameBytes = 256;
     private const int MaxDimensions = 4;
-
-    private static readonly UTF8Encoding s_strictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private readonly MappedFile _file;
     private long _position;
@@ -42,8 +41,8 @@ internal sealed class GgufFile
             throw Bad(4, $"This is {kind}; expected version {Version}, little-endian.", "Convert the model again with a current tool.");
         }
 
-        int tensorCount = ReadCount("the tensor count");
-        int keyCount = ReadCount("the key count");
+        int tensorCount = ReadCount("tensors");
+        int keyCount = ReadCount("keys");
         Metadata = new GgufMetadata(file);
         for (int i = 0; i < keyCount; i++)
         {
@@ -198,21 +197,16 @@ internal sealed class GgufFile
         }
 
         Skip(length, what);
-        try
-        {
-            return s_strictUtf8.GetString(_file.Span(_position - length, (int)length));
-        }
-        catch (DecoderFallbackException)
-        {
-            throw Bad(at, $"{what} is no UTF-8 text.");
-        }
+        ReadOnlySpan<byte> utf8 = _file.Span(_position - length, (int)length);
+        string name = Encoding.UTF8.GetString(utf8);
+        return Utf8.IsValid(utf8) && !name.Any(char.IsControl) ? name : throw Bad(at, $"The text of {what} is no printable UTF-8.");
     }
 
     private int ReadCount(string what)
     {
         long at = _position;
-        ulong count = ReadUInt64(what);
-        return count <= MaxEntries ? (int)count : throw Bad(at, $"{what} is {count}; expected at most {MaxEntries}.");
+        ulong count = ReadUInt64($"the number of {what}");
+        return count <= MaxEntries ? (int)count : throw Bad(at, $"The header counts {count} {what}; expected at most {MaxEntries}.");
     }
 
     private long ReadLength(string what)

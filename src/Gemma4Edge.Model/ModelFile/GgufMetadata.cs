@@ -34,7 +34,8 @@ internal readonly record struct GgufValue(GgufType Element, bool IsArray, long C
 /// <summary>The metadata of a GGUF file, decoded when asked for. Every getter names key, found and expected when the value is not what it should be.</summary>
 internal sealed class GgufMetadata(MappedFile file)
 {
-    private const long MaxTextBytes = 64 << 20;
+    private const long MaxTextBytes = 1 << 20;
+    private const long MaxTextsBytes = 64 << 20;
 
     /// <summary>The file, for messages.</summary>
     public string Path => file.Path;
@@ -124,9 +125,9 @@ internal sealed class GgufMetadata(MappedFile file)
         }
 
         long total = value.Bytes - (value.Count * sizeof(ulong));
-        if (value.Bytes > MaxTextBytes)
+        if (value.Bytes > MaxTextsBytes)
         {
-            throw Bad(key, $"has {value.Bytes} bytes; expected at most {MaxTextBytes}");
+            throw Bad(key, $"has {value.Bytes} bytes; expected at most {MaxTextsBytes}");
         }
 
         var utf8 = new byte[total];

@@ -75,12 +75,7 @@ internal sealed class JsonSection
         _element.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
     /// <summary>The inner object, or null.</summary>
-    public JsonSection? Section(string key) => Find(key) switch
-    {
-        null => null,
-        { ValueKind: JsonValueKind.Object } inner => new JsonSection(_path, $"{_prefix}{key}.", inner),
-        _ => throw Bad(key, "is not an object"),
-    };
+    public JsonSection? Section(string key) => Find(key) is { } value ? ToSection(key, value) : null;
 
     /// <summary>Whether the key is there, even as null.</summary>
     public bool Has(string key) => _element.TryGetProperty(key, out _);
@@ -129,6 +124,10 @@ internal sealed class JsonSection
         value is { ValueKind: JsonValueKind.Number } number && number.TryGetInt32(out int result) && result >= min && result <= max
             ? result
             : throw Bad(key, string.Create(CultureInfo.InvariantCulture, $"is {Shown(value)}; expected an integer from {min} to {max}"));
+
+    /// <summary><paramref name="value"/> as an object.</summary>
+    public JsonSection ToSection(string key, JsonElement value) =>
+        value.ValueKind == JsonValueKind.Object ? new JsonSection(_path, $"{_prefix}{key}.", value) : throw Bad(key, "is not an object");
 
     /// <summary><paramref name="value"/> as a text.</summary>
     public string ToText(string key, JsonElement value)

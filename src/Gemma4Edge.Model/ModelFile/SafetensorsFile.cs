@@ -9,6 +9,7 @@ internal static class SafetensorsFile
 {
     private const int MaxHeaderBytes = 8 << 20;
     private const int MaxTensors = 16_384;
+    private const int MaxNameLength = 256;
     private const int MaxDimensions = 8;
 
     /// <summary>Adds every tensor of the file to the table; what lies outside the file or does not fit its shape is refused.</summary>
@@ -28,17 +29,14 @@ internal static class SafetensorsFile
 
         long dataStart = sizeof(ulong) + (long)headerBytes;
         var header = JsonSection.Parse(file.Path, sizeof(ulong), file.Span(sizeof(ulong), (int)headerBytes).ToArray());
-        foreach ((string name, JsonElement _) in header.Entries)
+        foreach ((string name, JsonElement entry) in header.Entries.Where(entry => entry.Key != "__metadata__"))
         {
-            if (name != "__metadata__")
+            if (tensors.All.Count == MaxTensors || name.Length > MaxNameLength || name.Any(char.IsControl))
             {
-                tensors.Add(ReadEntry(file, dataStart, name, header.Section(name) ?? throw header.Bad(name, "is null")));
+                throw Bad(file, sizeof(ulong), $"The tensor '{name}' has no plausible name, or is one of more than {MaxTensors}.");
             }
 
-            if (tensors.All.Count > MaxTensors)
-            {
-                throw Bad(file, 0, $"The model has more than {MaxTensors} tensors.");
-            }
+            tensors.Add(ReadEntry(file, dataStart, name, header.ToSection(name, entry)));
         }
     }
 

@@ -219,6 +219,24 @@ public class ModelFileGgufTests
     }
 
     [Fact]
+    public void Message_IsOneShortLine_WhateverTheFileSays()
+    {
+        using var folder = new TemporaryFolder();
+        Copy("tiny-a-f32", folder["m.gguf"], ["general.architecture"], writer => writer.Add("general.architecture", "\u001b[2J\n" + new string('x', 100_000)));
+        string message = Assert.Throws<ModelFileException>(() => LoadedModel.Open(folder["m.gguf"])).Message;
+        Assert.DoesNotContain(message, char.IsControl);
+        Assert.InRange(message.Length, 1, 1001);
+        RefusedWith(null, writer => writer.Add("a\tb", "x"), named: "printable");
+    }
+
+    [Fact]
+    public void Open_LimitsTheCountsAndTexts()
+    {
+        RefusedWith("general.name", writer => writer.Add("general.name", new string('x', (1 << 20) + 1)), named: "general.name");
+        RefusedWith(null, writer => Enumerable.Range(0, 16_385).ToList().ForEach(i => writer.Add($"k{i}", 0u)), named: "keys");
+    }
+
+    [Fact]
     public void Open_RefusesTheSameKeyTwice() => RefusedWith(null, writer => writer.Add("general.type", "model"), named: "general.type");
 
     [Fact]
