@@ -1,22 +1,30 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace Gemma4Edge.Cli;
 
-/// <summary>An option that takes a whole number, not below <c>minimum</c>.</summary>
+/// <summary>An option that takes a whole number.</summary>
 internal sealed class CountOption : Option<int>
 {
+    /// <param name="name">Its name, with dashes.</param>
+    /// <param name="byDefault">What it is when it is not given.</param>
+    /// <param name="minimum">The smallest number allowed.</param>
+    /// <param name="description">For the help.</param>
     public CountOption(string name, int byDefault, int minimum, string description)
         : base(name)
     {
         Description = description;
         HelpName = "N";
         DefaultValueFactory = _ => byDefault;
-        Validators.Add(result =>
+        CustomParser = result =>
         {
-            if (result.GetValueOrDefault<int>() is int count && count < minimum)
+            string word = result.Tokens[0].Value;
+            if (!int.TryParse(word, CultureInfo.InvariantCulture, out int count) || count < minimum)
             {
-                result.AddError($"{name}: {count} is too small; expected {minimum} or more.");
+                result.AddError($"{name}: expected a whole number from {minimum}, found '{word}'.");
             }
-        });
+
+            return count;
+        };
     }
 }

@@ -10,10 +10,8 @@ internal static class BenchVerb
     public static Command Create(Terminal terminal)
     {
         var model = new Argument<string?>("MODEL") { Description = "Model file or folder; leave it out with --synthetic", Arity = ArgumentArity.ZeroOrOne };
-        var synthetic = new Option<string?>("--synthetic") { Description = "A model of that shape with random weights, made once" };
-        synthetic.AcceptOnlyFromAmong([.. SyntheticModel.Sizes]);
-        var weights = new Option<string>("--weights") { Description = "Weight format of the synthetic model", DefaultValueFactory = _ => "q4_0" };
-        weights.AcceptOnlyFromAmong([.. SyntheticModel.Formats.Select(format => format.Name)]);
+        var synthetic = new ChoiceOption("--synthetic", null, "A model of that shape with random weights, made once", SyntheticModel.Sizes);
+        var weights = new ChoiceOption("--weights", "q4_0", "Weight format of the synthetic model", SyntheticModel.Formats.Select(format => format.Name));
         var cache = new Option<string?>("--model-cache") { Description = "Folder for synthetic models; default ~/.cache/gemma4edge", HelpName = "DIR" };
         var prefill = new Option<string>("--prefill") { Description = "Prompt lengths to measure", DefaultValueFactory = _ => "128,512", HelpName = "N,N" };
         var contexts = new Option<string?>("--contexts") { Description = "Context lengths at which decode is measured; default 16,1024, or less where the model's context ends before", HelpName = "N,N" };
@@ -29,7 +27,7 @@ internal static class BenchVerb
         {
             model, synthetic, weights, cache, prefill, contexts, tokens, rounds, json,
         };
-        var options = new ModelOptions(verb);
+        var options = new ModelFlags(verb);
         verb.SetAction(parsed =>
         {
             string path = (parsed.GetValue(model), parsed.GetValue(synthetic)) switch

@@ -35,7 +35,7 @@ internal static class ChatVerb
             Options = { system, tools },
         };
         var sampling = new SamplingFlags(verb);
-        var options = new ModelOptions(verb);
+        var options = new ModelFlags(verb);
         verb.SetAction(async (parsed, cancellation) =>
         {
             int maxTokens = sampling.MaxTokens(parsed);

@@ -30,7 +30,7 @@ internal static class EvalVerb
         {
             model, data, json, reference, predictions, limit,
         };
-        var options = new ModelOptions(verb);
+        var options = new ModelFlags(verb);
         verb.SetAction(parsed =>
         {
             IEnumerable<EvalItem> read = JsonLines.Read(parsed.GetRequiredValue(data), EvalItem.Parse);

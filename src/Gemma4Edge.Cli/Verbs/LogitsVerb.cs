@@ -27,7 +27,7 @@ internal static class LogitsVerb
         {
             model, tokens, all, outFile, chunk,
         };
-        var options = new ModelOptions(verb, kv: "f32");
+        var options = new ModelFlags(verb, kv: "f32");
         verb.SetAction(parsed =>
         {
             string? path = parsed.GetValue(outFile);

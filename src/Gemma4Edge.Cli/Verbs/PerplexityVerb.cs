@@ -22,7 +22,7 @@ internal static class PerplexityVerb
         {
             model, file, reference, stride, json,
         };
-        var options = new ModelOptions(verb);
+        var options = new ModelFlags(verb);
         verb.SetAction(parsed =>
         {
             string textPath = parsed.GetRequiredValue(file);

@@ -12,8 +12,7 @@ internal static class RenderVerb
     {
         var model = new Argument<string>("MODEL") { Description = "Model file or folder" };
         var data = new Argument<string>("DATA.jsonl") { Description = "One conversation a line: messages, tools, enable_thinking, preserve_thinking, add_generation_prompt" };
-        var form = new Option<string>("--form") { Description = "Template form: small = E2B and E4B, big = 12B and up, auto = the model's own", DefaultValueFactory = _ => "auto" };
-        form.AcceptOnlyFromAmong("auto", "small", "big");
+        var form = new ChoiceOption("--form", "auto", "Template form: small = E2B and E4B, big = 12B and up, auto = the model's own", "auto", "small", "big");
         var idsOnly = new Option<bool>("--ids") { Description = "Print token ids instead of text" };
         var verb = new Verb(
             "render",

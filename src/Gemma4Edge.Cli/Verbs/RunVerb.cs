@@ -25,7 +25,7 @@ internal static class RunVerb
         };
         var sampling = new SamplingFlags(verb);
         verb.Options.Add(json);
-        var options = new ModelOptions(verb);
+        var options = new ModelFlags(verb);
         verb.SetAction(parsed =>
         {
             using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));

@@ -23,7 +23,7 @@ internal static class VersionVerb
         {
             string[] build = typeof(VersionVerb).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+');
             string? commit = build.Length > 1 ? build[1] : null; // a build outside a clone has none
-            string kernel = ModelOptions.SelectKernel(null);
+            string kernel = ModelFlags.SelectKernel(null);
             if (parsed.GetValue(json))
             {
                 JsonOutput.WriteObject(terminal.Out, writer =>

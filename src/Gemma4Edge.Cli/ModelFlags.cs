@@ -6,25 +6,21 @@ using Gemma4Edge.Runtime;
 namespace Gemma4Edge.Cli;
 
 /// <summary>The options of every verb that loads a model, defined once.</summary>
-internal sealed class ModelOptions
+internal sealed class ModelFlags
 {
     private readonly CountOption _threads = new("--threads", 0, 0, "Threads that compute; 0 = one per core");
     private readonly CountOption _context = new("--context", 0, 0, "Longest sequence in tokens; 0 = what the model was made for, at most 4096");
-    private readonly Option<string?> _kernel = new("--kernel") { Description = "Instruction set; default the best one this CPU has" };
-    private readonly Option<string> _kv = new("--kv") { Description = "Format of the KV cache; auto = f16" };
-    private readonly Option<string> _activations = new("--activations") { Description = "Format of the activations; auto = float", DefaultValueFactory = _ => "auto" };
-    private readonly Option<string> _skipShared = new("--skip-shared") { Description = "Whether prompt tokens skip the layers that write no keys and values", DefaultValueFactory = _ => "on" };
+    private readonly ChoiceOption _kernel = new("--kernel", null, "Instruction set; default the best one this CPU has", CpuKernels.Names);
+    private readonly ChoiceOption _kv;
+    private readonly ChoiceOption _activations = new("--activations", "auto", "Format of the activations; auto = float", "auto", "float");
+    private readonly ChoiceOption _skipShared = new("--skip-shared", "on", "Whether prompt tokens skip the layers that write no keys and values", "on", "off");
 
     /// <summary>Adds the options to <paramref name="verb"/>.</summary>
     /// <param name="verb">A verb that loads a model.</param>
     /// <param name="kv">Its default format of the KV cache.</param>
-    public ModelOptions(Command verb, string kv = "auto")
+    public ModelFlags(Command verb, string kv = "auto")
     {
-        _kv.DefaultValueFactory = _ => kv;
-        _kernel.AcceptOnlyFromAmong([.. CpuKernels.Names]);
-        _kv.AcceptOnlyFromAmong("auto", "f16", "f32");
-        _activations.AcceptOnlyFromAmong("auto", "float");
-        _skipShared.AcceptOnlyFromAmong("on", "off");
+        _kv = new ChoiceOption("--kv", kv, "Format of the KV cache; auto = f16", "auto", "f16", "f32");
         foreach (Option option in (Option[])[_threads, _context, _kernel, _kv, _activations, _skipShared])
         {
             verb.Options.Add(option);
