@@ -3,7 +3,7 @@ using System.Numerics.Tensors;
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Soft limit of logits: x ← cap · tanh(x / cap).</summary>
-/// <remarks>The error is below cap · 10⁻⁷, absolute. Stateless; safe on any thread.</remarks>
+/// <remarks>The error is below cap · 2⁻²², absolute. Stateless; safe on any thread.</remarks>
 public static class SoftCap
 {
     /// <summary>Limits x to (−cap, cap), in place, keeping its order.</summary>
