@@ -29,6 +29,20 @@ public class ChatTemplateTests
     public void Cases_AreAllThere() => Assert.Equal(51, CaseNames.Count);
 
     [Fact]
+    public void Render_EqualsThePublishedTemplate_OnRandomConversations()
+    {
+        string[] lines = File.ReadAllLines(TestData.Path("template/random-conversations.jsonl"));
+
+        Assert.Equal(200, lines.Length);
+        Assert.All(lines, line =>
+        {
+            using JsonDocument json = JsonDocument.Parse(line);
+            TemplateForm form = json.RootElement.GetProperty("form").GetString() == "31b" ? TemplateForm.Big : TemplateForm.Small;
+            Assert.Equal(json.RootElement.GetProperty("expected").GetString(), ChatTemplate.RenderText(Conversation.Parse(json.RootElement), form));
+        });
+    }
+
+    [Fact]
     public void DemoEvaluation_PromptsAndIdsAgree()
     {
         int count = 0;
