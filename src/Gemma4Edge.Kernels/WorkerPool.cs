@@ -195,11 +195,12 @@ public sealed class WorkerPool : IDisposable
             long ticket = Volatile.Read(ref _ticket);
             IRangeJob? job = _job;
             long first = ticket & uint.MaxValue;
-            int count = (int)Math.Min(_grain, _count - first);
-            if (count <= 0)
+            if (first >= _count)
             {
                 return;
             }
+
+            int count = (int)Math.Min(_grain, _count - first);
 
             // If the ticket has not moved since it was read, its job was open all the while and the fields above are that job's.
             if (Interlocked.CompareExchange(ref _ticket, ticket + count, ticket) != ticket)

@@ -21,6 +21,20 @@ public sealed class WorkerPoolTests
         }
     }
 
+    /// <summary>Runs so short that workers meet the next job while it is being written.</summary>
+    [Fact]
+    public void Run_DoesEachIndexOnce_WhenRunsFollowAtOnce()
+    {
+        using var pool = new WorkerPool(2);
+        var job = new CountingJob(4);
+        for (int run = 0; run < 100_000; run++)
+        {
+            pool.Run(job, 4, 1);
+        }
+
+        Assert.Equal([100_000, 100_000, 100_000, 100_000], job.Counts);
+    }
+
     [Fact]
     public void Run_UsesTheWorkers()
     {
@@ -99,6 +113,8 @@ public sealed class WorkerPoolTests
     private sealed class CountingJob(int capacity) : IRangeJob
     {
         private readonly int[] _counts = new int[capacity];
+
+        public IReadOnlyList<int> Counts => _counts;
 
         public void Run(int first, int count)
         {

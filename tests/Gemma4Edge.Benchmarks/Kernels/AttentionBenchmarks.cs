@@ -1,0 +1,47 @@
+using BenchmarkDotNet.Attributes;
+using Gemma4Edge.Kernels;
+
+namespace Gemma4Edge.Benchmarks.Kernels;
+
+/// <summary>One token's attention in one layer: E2B's eight query heads on one key/value head.</summary>
+public class AttentionBenchmarks
+{
+    private const int Heads = 8;
+
+    private KvPlane _keys = null!;
+    private KvPlane _values = null!;
+    private float[] _queries = [];
+    private float[] _scratch = [];
+    private float[] _output = [];
+
+    [Params(KvFormat.F32, KvFormat.F16)]
+    public KvFormat Format { get; set; }
+
+    [Params(512, 4096)]
+    public int Positions { get; set; }
+
+    [Params(256, 512)]
+    public int HeadDim { get; set; }
+
+    [GlobalSetup]
+    public void Setup()
+    {
+        _keys = KvPlane.Create(Format, Positions, HeadDim);
+        _values = KvPlane.Create(Format, Positions, HeadDim);
+        var row = new float[HeadDim];
+        Array.Fill(row, 0.05f);
+        for (int position = 0; position < Positions; position++)
+        {
+            _keys.Write(position, row);
+            _values.Write(position, row);
+        }
+
+        _queries = new float[Heads * HeadDim];
+        Array.Fill(_queries, 0.1f);
+        _output = new float[Heads * HeadDim];
+        _scratch = new float[AttentionKernel.ScratchLength(Heads, Positions, HeadDim)];
+    }
+
+    [Benchmark]
+    public void Attend() => AttentionKernel.Attend(_queries, _keys, _values, 0, HeadDim, 0, Positions, _scratch, _output);
+}
