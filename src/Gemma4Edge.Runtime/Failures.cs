@@ -15,6 +15,10 @@ public static class Failures
     public static GenerationFailure Interrupted { get; } =
         new(FailureCode.Interrupted, "The service stopped before the answer was complete.", "Send it again when the node is online.");
 
+    /// <summary>The node was told to take no requests.</summary>
+    public static GenerationFailure Disabled { get; } =
+        new(FailureCode.Disabled, "The node accepts no prompts now.", "Switch it on again with config/enabled/set, or ask another node.");
+
     /// <summary>The line is full.</summary>
     public static GenerationFailure QueueFull(int capacity) =>
         new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");

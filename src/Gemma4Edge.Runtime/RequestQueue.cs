@@ -67,8 +67,24 @@ public sealed class RequestQueue(int capacity) : IDisposable
     /// <returns>How many it hit.</returns>
     public int Cancel(string? id)
     {
+        int hit = EndWaiting(Failures.Cancelled, id); // first: one that is taken meanwhile is found below
+        lock (_waiting)
+        {
+            if (_running is { } running && (id is null || running.Request.Id == id))
+            {
+                running.Cancel();
+                hit++;
+            }
+        }
+
+        return hit;
+    }
+
+    /// <summary>Ends the requests that wait, those with that id only (null = all), with <paramref name="failure"/>.</summary>
+    /// <returns>How many it hit.</returns>
+    public int EndWaiting(GenerationFailure failure, string? id = null)
+    {
         List<QueuedRequest> ended = [];
-        int hit = 0;
         lock (_waiting)
         {
             for (LinkedListNode<QueuedRequest>? node = _waiting.First; node is not null;)
@@ -82,21 +98,15 @@ public sealed class RequestQueue(int capacity) : IDisposable
 
                 node = next;
             }
-
-            if (_running is { } running && (id is null || running.Request.Id == id))
-            {
-                running.Cancel();
-                hit++;
-            }
         }
 
         foreach (QueuedRequest request in ended)
         {
-            request.Sink.OnFailed(Failures.Cancelled);
+            request.Sink.OnFailed(failure);
             request.Dispose();
         }
 
-        return hit + ended.Count;
+        return ended.Count;
     }
 
     /// <summary>Waits for the next request and marks it as running. For the compute thread only.</summary>

@@ -1,0 +1,9 @@
+namespace Gemma4Edge.Service.Mqtt;
+
+/// <summary>The broker cannot be reached or started, or it refuses.</summary>
+public sealed class BrokerUnavailableException(string broker, string reason, string hint, Exception? cause = null)
+    : Exception($"MQTT broker {broker}: {reason.TrimEnd('.')}. {hint}", cause)
+{
+    /// <summary>Its URL.</summary>
+    public string Broker { get; } = broker;
+}

@@ -1,0 +1,274 @@
+using Microsoft.Extensions.Logging;
+using MQTTnet;
+using MQTTnet.Packets;
+using MQTTnet.Protocol;
+
+namespace Gemma4Edge.Service.Mqtt;
+
+/// <summary>The node's connection to its broker: subscribes, announces, publishes what is in the outbox, and comes back whenever it is lost.</summary>
+/// <param name="options">Where and as whom.</param>
+/// <param name="topics">The node's topics.</param>
+/// <param name="outbox">What to publish, in order; a message leaves it when the broker has answered for it.</param>
+/// <param name="announcement">Makes the messages that are published after each connect, before anything else.</param>
+/// <param name="received">Takes what arrives, one message after the other; the broker is answered when it returns. It must not wait.</param>
+/// <param name="log">Hears of losses and refusals.</param>
+internal sealed partial class MqttConnection(
+    MqttOptions options, NodeTopics topics, Outbox outbox, Func<IReadOnlyList<OutboundMessage>> announcement, Action<InboundMessage> received, ILogger log) : IDisposable
+{
+    /// <summary>Deliveries that the broker may have under way at once.</summary>
+    private const ushort ReceiveMaximum = 32;
+
+    /// <summary>Larger packets are not delivered: beyond this even the refusal would cost too much memory.</summary>
+    private const uint MaximumPacketBytes = 4 << 20;
+
+    private const int AttemptsPerMessage = 3;
+    private static readonly TimeSpan s_firstDelay = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan s_longestDelay = TimeSpan.FromSeconds(30);
+    private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
+    private readonly SemaphoreSlim _lost = new(0);
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource _online = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private long _reconnects;
+
+    /// <summary>How often the connection was lost and made again.</summary>
+    public long Reconnects => Interlocked.Read(ref _reconnects);
+
+    /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
+    public Task Completion { get; private set; } = Task.CompletedTask;
+
+    /// <summary>Connects for the first time and starts to work.</summary>
+    /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses.</exception>
+    public async Task StartAsync(CancellationToken cancellation)
+    {
+        _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
+        _client.DisconnectedAsync += OnDisconnectedAsync;
+        await ConnectAsync(cancellation).ConfigureAwait(false);
+        LogConnected(options.Address);
+        Completion = RunAsync(_stopping.Token);
+    }
+
+    /// <summary>Publishes what is left, then <paramref name="farewell"/>, and goes.</summary>
+    public async Task StopAsync(OutboundMessage farewell, CancellationToken cancellation)
+    {
+        while (!outbox.IsEmpty && _client.IsConnected && !cancellation.IsCancellationRequested)
+        {
+            await Task.Delay(10, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        try
+        {
+            await SendAsync(farewell, cancellation).ConfigureAwait(false);
+            await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation) || e is OperationCanceledException)
+        {
+            LogFarewellFailed(e.Message); // the will says it
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _stopping.Cancel();
+        _client.Dispose();
+    }
+
+    private async Task RunAsync(CancellationToken stopping)
+    {
+        try
+        {
+            await (await Task.WhenAny(_broken.Task, PublishAsync(stopping), KeepConnectedAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            // stopped
+        }
+    }
+
+    private async Task ConnectAsync(CancellationToken cancellation)
+    {
+        await BrokerConnection.ConnectAsync(_client, options.Address, ConnectOptions(), cancellation).ConfigureAwait(false);
+        try
+        {
+            await SubscribeAsync(cancellation).ConfigureAwait(false);
+            foreach (OutboundMessage message in announcement())
+            {
+                await SendAsync(message, cancellation).ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
+        {
+            throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why.", e);
+        }
+
+        outbox.IsConnected = true;
+        _online.TrySetResult();
+    }
+
+    private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}", options.User, options.PasswordFile)
+        .WithCleanStart(false)
+        .WithSessionExpiryInterval((uint)options.SessionExpirySeconds)
+        .WithReceiveMaximum(ReceiveMaximum)
+        .WithMaximumPacketSize(MaximumPacketBytes)
+        .WithWillTopic(topics.Availability)
+        .WithWillPayload("offline")
+        .WithWillQualityOfServiceLevel(MqttQualityOfServiceLevel.AtLeastOnce)
+        .WithWillRetain()
+        .Build();
+
+    private async Task SubscribeAsync(CancellationToken cancellation)
+    {
+        var subscribe = new MqttClientSubscribeOptions
+        {
+            // Retain As Published: a retained message can be told from a fresh one even while the node is online
+            TopicFilters = [.. topics.Inbound.Select(topic => new MqttTopicFilter
+            {
+                Topic = topic,
+                QualityOfServiceLevel = MqttQualityOfServiceLevel.AtLeastOnce,
+                RetainAsPublished = true,
+            })],
+        };
+        MqttClientSubscribeResult result = await _client.SubscribeAsync(subscribe, cancellation).ConfigureAwait(false);
+        MqttClientSubscribeResultItem? refused = result.Items.FirstOrDefault(item => item.ResultCode > MqttClientSubscribeResultCode.GrantedQoS2);
+        if (refused is not null)
+        {
+            throw new BrokerUnavailableException(
+                options.Address.ToString(), $"it refuses the subscription to {refused.TopicFilter.Topic}: {refused.ResultCode}", "Allow the node to read its topics.");
+        }
+    }
+
+    private async Task KeepConnectedAsync(CancellationToken stopping)
+    {
+        while (true)
+        {
+            await _lost.WaitAsync(stopping).ConfigureAwait(false);
+            for (int attempt = 0; !_client.IsConnected || !outbox.IsConnected; attempt++)
+            {
+                await Task.Delay(Backoff(attempt), stopping).ConfigureAwait(false);
+                try
+                {
+                    if (_client.IsConnected) // connected, but not subscribed
+                    {
+                        await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, stopping).ConfigureAwait(false);
+                    }
+
+                    await ConnectAsync(stopping).ConfigureAwait(false);
+                    Interlocked.Increment(ref _reconnects);
+                    LogConnected(options.Address);
+                }
+                catch (BrokerUnavailableException e)
+                {
+                    LogStillAway(e.Message);
+                }
+                catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
+                {
+                    LogStillAway(e.Message);
+                }
+            }
+        }
+    }
+
+    /// <summary>A quarter of a second, doubled up to half a minute, half of it by chance: nodes must not come back in step.</summary>
+    private static TimeSpan Backoff(int attempt) =>
+        Min(s_firstDelay * Math.Pow(2, Math.Min(attempt, 10)), s_longestDelay) * (0.5 + (Random.Shared.NextDouble() / 2));
+
+    private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
+
+    private async Task PublishAsync(CancellationToken stopping)
+    {
+        while (true)
+        {
+            OutboundMessage message = await outbox.TakeAsync(stopping).ConfigureAwait(false);
+            for (int attempt = 1; ; attempt++)
+            {
+                await Volatile.Read(ref _online).Task.WaitAsync(stopping).ConfigureAwait(false);
+                try
+                {
+                    await SendAsync(message, stopping).ConfigureAwait(false);
+                    break;
+                }
+                catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
+                {
+                    if (attempt == AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
+                    {
+                        LogGivenUp(message.Topic, e.Message);
+                        break;
+                    }
+
+                    await Task.Delay(s_firstDelay, stopping).ConfigureAwait(false);
+                }
+            }
+
+            outbox.Published();
+        }
+    }
+
+    private async Task SendAsync(OutboundMessage message, CancellationToken cancellation)
+    {
+        MqttClientPublishResult result = await _client.PublishAsync(
+            new MqttApplicationMessage
+            {
+                Topic = message.Topic,
+                PayloadSegment = message.Payload,
+                CorrelationData = message.Correlation,
+                Retain = message.Retain,
+                QualityOfServiceLevel = message.AtLeastOnce ? MqttQualityOfServiceLevel.AtLeastOnce : MqttQualityOfServiceLevel.AtMostOnce,
+            },
+            cancellation).ConfigureAwait(false);
+        if (result.ReasonCode >= MqttClientPublishReasonCode.UnspecifiedError)
+        {
+            LogRefused(message.Topic, result.ReasonCode);
+        }
+    }
+
+    private Task OnReceivedAsync(MqttApplicationMessageReceivedEventArgs e)
+    {
+        try
+        {
+            received(InboundMessage.From(e));
+        }
+        catch (Exception bug) // the client library would swallow it; nothing here knows what broke, so the process must end
+        {
+            _broken.TrySetException(bug);
+        }
+
+        return Task.CompletedTask;
+    }
+
+    private Task OnDisconnectedAsync(MqttClientDisconnectedEventArgs e)
+    {
+        if (e.ClientWasConnected && !_stopping.IsCancellationRequested)
+        {
+            outbox.IsConnected = false;
+            if (_online.Task.IsCompleted)
+            {
+                Volatile.Write(ref _online, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+            }
+
+            LogLost(options.Address, e.Reason, e.ReasonString ?? e.Exception?.Message);
+            _lost.Release();
+        }
+
+        return Task.CompletedTask;
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Connected to {broker}")]
+    private partial void LogConnected(BrokerAddress broker);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Lost {broker}: {reason} {detail}")]
+    private partial void LogLost(BrokerAddress broker, MqttClientDisconnectReason reason, string? detail);
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "{problem}")]
+    private partial void LogStillAway(string problem);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A message on {topic} could not be published and is given up: {reason}")]
+    private partial void LogGivenUp(string topic, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker refuses a message on {topic}: {code}")]
+    private partial void LogRefused(string topic, MqttClientPublishReasonCode code);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
+    private partial void LogFarewellFailed(string reason);
+}

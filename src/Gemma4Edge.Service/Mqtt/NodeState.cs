@@ -1,0 +1,81 @@
+using System.Threading.Channels;
+using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
+using Gemma4Edge.Runtime;
+
+namespace Gemma4Edge.Service.Mqtt;
+
+/// <summary>What the <c>state</c> topic tells: switches that may be turned while the service runs, and the last answer.</summary>
+/// <remarks>Thread-safe.</remarks>
+internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSampling, IReadOnlyList<ToolDefinition> tools, NodeInfo info, RequestQueue queue)
+{
+    private readonly Lock _lock = new();
+    private readonly Channel<bool> _changed = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private bool _enabled = true;
+    private int _unfinished;
+    private (string Id, GenerationResult Result)? _last;
+    private RequestDefaults _defaults = new(
+        options.Sampling.Over(modelSampling), options.Sampling.MaxTokens, options.Sampling.Thinking, options.Model.System, tools, options.Queue.DefaultDeadlineSeconds);
+
+    /// <summary>Whether requests are accepted.</summary>
+    public bool Enabled
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _enabled;
+            }
+        }
+    }
+
+    /// <summary>What a request gets that does not say otherwise.</summary>
+    public RequestDefaults Defaults
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _defaults;
+            }
+        }
+    }
+
+    /// <summary>Ends when something changed since the last call.</summary>
+    public ValueTask<bool> WaitForChangeAsync(CancellationToken cancellation) => _changed.Reader.ReadAsync(cancellation);
+
+    /// <summary>The state is worth publishing again.</summary>
+    public void Touch() => _changed.Writer.TryWrite(true);
+
+    public void SetEnabled(bool value) => Update(() => _enabled = value);
+
+    public void SetDefaults(Func<RequestDefaults, RequestDefaults> change) => Update(() => _defaults = change(_defaults));
+
+    public void RequestAccepted() => Update(() => _unfinished++);
+
+    /// <summary>An accepted request has ended; <paramref name="result"/> is null where it has no answer.</summary>
+    public void RequestEnded(string id, GenerationResult? result) => Update(() =>
+    {
+        _unfinished--;
+        _last = result is null ? _last : (id, result);
+    });
+
+    /// <summary>The payload of the <c>state</c> topic.</summary>
+    public byte[] ToPayload()
+    {
+        lock (_lock)
+        {
+            return Payloads.State(_unfinished > 0, queue.Count, _enabled, _defaults, info.Model, _last);
+        }
+    }
+
+    private void Update(Action change)
+    {
+        lock (_lock)
+        {
+            change();
+        }
+
+        Touch();
+    }
+}

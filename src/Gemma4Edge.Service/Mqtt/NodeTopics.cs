@@ -1,0 +1,44 @@
+namespace Gemma4Edge.Service.Mqtt;
+
+/// <summary>The topics of one node.</summary>
+internal sealed class NodeTopics(string node)
+{
+    private readonly string _base = $"gemma4edge/{node}";
+
+    public string Node { get; } = node;
+
+    public string Request => $"{_base}/request";
+
+    public string PromptSet => $"{_base}/prompt/set";
+
+    public string Prompt => $"{_base}/prompt";
+
+    public string Answer => $"{_base}/answer";
+
+    public string Cancel => $"{_base}/cancel";
+
+    public string Response => $"{_base}/response";
+
+    public string Availability => $"{_base}/availability";
+
+    public string Info => $"{_base}/info";
+
+    public string State => $"{_base}/state";
+
+    public string Telemetry => $"{_base}/telemetry";
+
+    public string Event => $"{_base}/event";
+
+    public string SessionClear => $"{_base}/session/clear";
+
+    public string ConfigSetFilter => $"{_base}/config/+/set";
+
+    /// <summary>What the node listens to.</summary>
+    public IReadOnlyList<string> Inbound => [Request, PromptSet, Cancel, SessionClear, ConfigSetFilter];
+
+    /// <summary>The key of <c>config/KEY/set</c>; null for any other topic.</summary>
+    public string? ConfigKey(string topic) =>
+        topic.StartsWith($"{_base}/config/", StringComparison.Ordinal) && topic.EndsWith("/set", StringComparison.Ordinal)
+            ? topic[$"{_base}/config/".Length..^"/set".Length]
+            : null;
+}

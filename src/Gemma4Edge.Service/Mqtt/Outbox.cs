@@ -1,0 +1,60 @@
+using System.Threading.Channels;
+
+namespace Gemma4Edge.Service.Mqtt;
+
+/// <summary>A message to be published.</summary>
+internal sealed record OutboundMessage(string Topic, byte[] Payload)
+{
+    public byte[]? Correlation { get; init; }
+
+    public bool Retain { get; init; }
+
+    /// <summary>QoS 0 where false.</summary>
+    public bool AtLeastOnce { get; init; } = true;
+}
+
+/// <summary>What waits to be published. Adding never waits: the compute thread adds, one publisher takes.</summary>
+/// <remarks>
+/// Bounded by who adds: a request is let in only while there is room, and each has one final; everything else is refused while the broker is away or the line is long.
+/// </remarks>
+internal sealed class Outbox
+{
+    private const int MaxPassing = 256;
+    private const int MaxWaiting = 1024;
+    private readonly Channel<OutboundMessage> _messages = Channel.CreateUnbounded<OutboundMessage>(new UnboundedChannelOptions { SingleReader = true });
+    private int _waiting;
+
+    /// <summary>Whether the broker is there.</summary>
+    public bool IsConnected { get; set; }
+
+    /// <summary>Whether a further request can be answered.</summary>
+    public bool HasRoom => Volatile.Read(ref _waiting) < MaxWaiting;
+
+    /// <summary>Whether everything was published.</summary>
+    public bool IsEmpty => Volatile.Read(ref _waiting) == 0;
+
+    /// <summary>Adds a message that must not be lost.</summary>
+    public void Add(OutboundMessage message)
+    {
+        Interlocked.Increment(ref _waiting);
+        _messages.Writer.TryWrite(message);
+    }
+
+    /// <summary>Adds a message that may be lost; false = it is.</summary>
+    public bool TryAddPassing(OutboundMessage message)
+    {
+        if (!IsConnected || Volatile.Read(ref _waiting) >= MaxPassing)
+        {
+            return false;
+        }
+
+        Add(message);
+        return true;
+    }
+
+    /// <summary>The next message; for the publisher only. It stays counted until <see cref="Published"/>.</summary>
+    public ValueTask<OutboundMessage> TakeAsync(CancellationToken cancellation) => _messages.Reader.ReadAsync(cancellation);
+
+    /// <summary>The message taken last has left.</summary>
+    public void Published() => Interlocked.Decrement(ref _waiting);
+}

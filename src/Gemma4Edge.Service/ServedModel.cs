@@ -1,0 +1,22 @@
+using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
+using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Telemetry;
+
+namespace Gemma4Edge.Service;
+
+/// <summary>What the service knows of the model that answers: the line in front of it, how it does, and what it is.</summary>
+internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, NodeInfo Info)
+{
+    /// <summary>How the model's makers would sample it.</summary>
+    public SamplingOptions Sampling { get; init; } = SamplingOptions.Gemma4;
+
+    /// <summary>The tools declared to it unless a request brings its own.</summary>
+    public IReadOnlyList<ToolDefinition> Tools { get; init; } = [];
+
+    /// <summary>Forgets one conversation, or all (null).</summary>
+    public required Action<string?> ClearSessions { get; init; }
+
+    /// <summary>How much of it is in memory.</summary>
+    public required Func<MappedResidency> Residency { get; init; }
+}

@@ -1,0 +1,160 @@
+using Gemma4Edge.Kernels;
+using Gemma4Edge.Model.ModelFile;
+using Gemma4Edge.Model.Text;
+using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Mqtt;
+using Gemma4Edge.Service.Telemetry;
+using Gemma4Edge.Service.Tools;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace Gemma4Edge.Service;
+
+/// <summary>The whole service: model, queue, compute thread, MQTT. One per process or several, each with its own node name and broker.</summary>
+public sealed partial class ServiceHost : IAsyncDisposable
+{
+    private readonly IHost _host;
+    private readonly MqttBridge _bridge;
+    private readonly Task _worker;
+    private readonly IDisposable? _owned;
+
+    private ServiceHost(IHost host, Task worker, IDisposable? owned)
+    {
+        _host = host;
+        _bridge = host.Services.GetRequiredService<MqttBridge>();
+        _worker = worker;
+        _owned = owned;
+    }
+
+    /// <summary>Opens the model and puts the service together; nothing listens yet.</summary>
+    /// <param name="options">Checked options.</param>
+    /// <param name="leastLogged">What is logged to stderr: this level and above.</param>
+    /// <exception cref="ConfigurationException">An option does not fit the model or the machine; a tool's file is wrong.</exception>
+    /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
+    public static ServiceHost Open(ServiceOptions options, LogLevel leastLogged = LogLevel.Information)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        IReadOnlyList<ToolDefinition> tools = options.Tools.Path is { } path ? ToolFiles.Load(path) : [];
+        InferenceEngine engine = OpenEngine(options.Model);
+        var queue = new RequestQueue(options.Queue.Capacity);
+        var metrics = new EngineMetrics();
+        var worker = new InferenceWorker(engine, queue, metrics, options.Model.Sessions);
+        var served = new ServedModel(queue, metrics, InfoOf(engine))
+        {
+            Sampling = engine.DefaultSampling,
+            Tools = tools,
+            ClearSessions = worker.ClearSessions,
+            Residency = () => MappedResidency.Of(engine.Model),
+        };
+        return Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, new Owned(engine, queue, metrics));
+    }
+
+    /// <summary>Puts the service together around whatever takes requests from the queue.</summary>
+    /// <param name="options">Checked options.</param>
+    /// <param name="served">The queue and what stands behind it.</param>
+    /// <param name="startWorker">Starts taking requests.</param>
+    /// <param name="stopWorker">Stops, and ends the request that is running.</param>
+    /// <param name="worker">Faulted when the worker breaks.</param>
+    /// <param name="leastLogged">What is logged to stderr.</param>
+    /// <param name="owned">Disposed at the end.</param>
+    internal static ServiceHost Build(
+        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged = LogLevel.Warning, IDisposable? owned = null)
+    {
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.Warning);
+        builder.Logging.AddSimpleConsole(console => console.SingleLine = true).AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.Services.AddSystemd(); // READY=1 once everything below has started; the journal's log format where systemd started us
+        builder.Services.AddSingleton(options).AddSingleton(served);
+        if (options.Mqtt.Broker == MqttOptions.Embedded)
+        {
+            builder.Services.AddHostedService(_ => new EmbeddedBroker(options.Mqtt.Address));
+        }
+
+        // started in this order, stopped in the reverse: the bridge still tells how the worker's last request ended
+        builder.Services.AddSingleton(services => new MqttBridge(options, served, services.GetRequiredService<ILogger<MqttBridge>>()));
+        builder.Services.AddHostedService(services => services.GetRequiredService<MqttBridge>());
+        builder.Services.AddHostedService(_ => new WorkerHost(startWorker, stopWorker));
+        builder.Services.AddHostedService<TelemetryPublisher>();
+        IHost host = builder.Build();
+        ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
+        LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
+        LogNothingDurable(log);
+        return new ServiceHost(host, worker, owned);
+    }
+
+    /// <summary>Starts everything. When it returns, the node is online.</summary>
+    /// <exception cref="BrokerUnavailableException">The broker cannot be reached or started.</exception>
+    public Task StartAsync(CancellationToken cancellation) => _host.StartAsync(cancellation);
+
+    /// <summary>Stops: requests that run or wait end as interrupted, the node goes offline.</summary>
+    public Task StopAsync(CancellationToken cancellation) => _host.StopAsync(cancellation);
+
+    /// <summary>Starts, waits for Ctrl-C, systemd or <paramref name="cancellation"/>, and stops.</summary>
+    /// <exception cref="BrokerUnavailableException">The broker could not be reached at the start. Later losses are waited out.</exception>
+    public async Task RunAsync(CancellationToken cancellation)
+    {
+        await StartAsync(cancellation).ConfigureAwait(false);
+        Task stopped = _host.WaitForShutdownAsync(cancellation);
+        Task first = await Task.WhenAny(stopped, _worker, _bridge.Connection.Completion).ConfigureAwait(false);
+        _host.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
+        await stopped.ConfigureAwait(false);
+        await first.ConfigureAwait(false); // a worker or a bridge that broke ends the process with its exception
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (_host is IAsyncDisposable host)
+        {
+            await host.DisposeAsync().ConfigureAwait(false);
+        }
+
+        _owned?.Dispose();
+    }
+
+    private static InferenceEngine OpenEngine(ModelOptions model)
+    {
+        try
+        {
+            return InferenceEngine.Open(new EngineOptions { Model = model.Path, Context = model.Context, Threads = model.Threads, Kernel = model.Kernel, Kv = model.Kv });
+        }
+        catch (PlatformNotSupportedException e)
+        {
+            throw new ConfigurationException($"Model:Kernel is '{model.Kernel}': {e.Message}", e);
+        }
+    }
+
+    private static NodeInfo InfoOf(InferenceEngine engine) => new()
+    {
+        Model = engine.Model.Name,
+        Context = engine.Context,
+        Weights = engine.Model.Tensors.GroupBy(tensor => tensor.Format).MaxBy(format => format.Sum(tensor => tensor.Bytes))?.Key,
+        Kv = engine.Kv == KvFormat.F32 ? "f32" : "f16",
+        Kernel = engine.Kernel,
+        Threads = engine.Threads,
+        BytesPerToken = engine.Model.BytesPerToken,
+    };
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
+    private static partial void LogModel(ILogger logger, string model, string? kernel, int? threads, int context, string node);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies")]
+    private static partial void LogNothingDurable(ILogger logger);
+
+    private sealed class WorkerHost(Action start, Action stop) : IHostedService
+    {
+        public Task StartAsync(CancellationToken cancellationToken)
+        {
+            start();
+            return Task.CompletedTask;
+        }
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.Run(stop, CancellationToken.None);
+    }
+
+    private sealed record Owned(params IDisposable[] Parts) : IDisposable
+    {
+        public void Dispose() => Array.ForEach(Parts, part => part.Dispose());
+    }
+}
