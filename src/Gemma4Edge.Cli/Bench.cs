@@ -12,76 +12,69 @@ namespace Gemma4Edge.Cli;
 internal sealed record BenchPlan(int[] Prefill, int[]? Contexts, int Tokens, int Rounds);
 
 /// <summary>Runs a plan on one model. Token ids are random but the same in every run.</summary>
-internal static class Bench
+internal sealed class Bench
 {
     private const int ShortContext = 16;
     private const int LongContext = 1024;
 
-    /// <exception cref="CommandException">The plan needs a longer context than the model has.</exception>
-    public static BenchResult Run(EngineOptions options, BenchPlan plan, Terminal terminal)
+    private readonly InferenceEngine _engine;
+    private readonly KvCache _cache;
+    private readonly Terminal _terminal;
+    private readonly Progress _progress;
+    private readonly int[] _tokens;
+    private readonly int _rounds;
+    private readonly long _tokensToRun;
+    private long _tokensRun;
+
+    private Bench(InferenceEngine engine, int[] prefill, int[] contexts, int tokens, int rounds, Terminal terminal, Progress progress)
     {
-        int wanted = Math.Max(plan.Prefill.Max(), (plan.Contexts?.Max() ?? LongContext) + plan.Tokens);
-        long start = Stopwatch.GetTimestamp();
-        using InferenceEngine engine = InferenceEngine.Open(options.Context == 0 ? options with { Context = wanted } : options);
-        double loadMs = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        int[] contexts = plan.Contexts ?? [ShortContext, Math.Min(LongContext, engine.Context - plan.Tokens)];
-        int longest = Math.Max(plan.Prefill.Max(), contexts.Max() + plan.Tokens);
-        if (longest > engine.Context)
+        _engine = engine;
+        _cache = engine.NewCache();
+        _terminal = terminal;
+        _progress = progress;
+        _rounds = rounds;
+        _tokens = new int[Math.Max(prefill.Max(), contexts.Max() + tokens)];
+        _tokensToRun = prefill.Sum(length => (long)length * rounds) + ((long)contexts.Length * tokens * rounds);
+        if (_tokens.Length > engine.Context)
         {
-            throw CommandException.WrongUsage($"The longest measurement needs {longest} tokens, but the context is {engine.Context}: choose smaller --prefill, --contexts and --tokens.");
+            throw CommandException.WrongUsage(
+                $"The longest measurement needs {_tokens.Length} tokens, but the context is {engine.Context}: choose smaller --prefill, --contexts and --tokens.");
         }
 
         var random = new Random(1);
-        int[] tokens = new int[longest];
-        for (int i = 0; i < longest; i++)
+        for (int i = 0; i < _tokens.Length; i++)
         {
-            tokens[i] = random.Next(engine.Config.VocabSize);
+            _tokens[i] = random.Next(engine.Config.VocabSize);
+        }
+    }
+
+    /// <exception cref="CommandException">The plan needs a longer context than there is.</exception>
+    public static BenchResult Run(EngineOptions options, BenchPlan plan, Terminal terminal)
+    {
+        if (options.Context == 0)
+        {
+            options = options with { Context = Math.Max(plan.Prefill.Max(), (plan.Contexts?.Max() ?? LongContext) + plan.Tokens) };
         }
 
-        KvCache cache = engine.NewCache();
-        long allTokens = plan.Prefill.Sum(n => (long)n * plan.Rounds) + contexts.Sum(n => (long)n + (plan.Tokens * plan.Rounds));
-        long doneTokens = 0;
+        long start = Stopwatch.GetTimestamp();
+        using InferenceEngine engine = InferenceEngine.Open(options);
+        double loadMs = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        int[] contexts = plan.Contexts ?? [ShortContext, Math.Min(LongContext, engine.Context - plan.Tokens)];
         using var progress = new Progress(terminal, "Measuring");
-        engine.Transformer.Forward(tokens.AsSpan(0, 1), cache, LogitRows.Last, terminal.Interrupted); // touches every weight once
-
-        var prefill = new List<PrefillRate>();
-        foreach (int length in plan.Prefill)
-        {
-            prefill.Add(new PrefillRate(length, length / Median(plan.Rounds, () => Time(() =>
-            {
-                cache.TryTruncate(0);
-                Prefill.Run(engine.Transformer, tokens.AsSpan(0, length), cache, terminal.Interrupted);
-            }, length))));
-        }
-
-        var decode = new List<DecodeRate>();
-        foreach (int context in contexts)
-        {
-            cache.TryTruncate(0);
-            decode.Add(new DecodeRate(context, plan.Tokens / Median(plan.Rounds, () =>
-            {
-                Prefill.Run(engine.Transformer, tokens.AsSpan(0, context), cache, terminal.Interrupted); // from the second round on a cut back
-                return Time(() =>
-                {
-                    for (int i = context; i < context + plan.Tokens; i++)
-                    {
-                        engine.Transformer.Forward(tokens.AsSpan(i, 1), cache, LogitRows.Last, terminal.Interrupted);
-                    }
-                }, plan.Tokens);
-            })));
-        }
-
+        var bench = new Bench(engine, plan.Prefill, contexts, plan.Tokens, plan.Rounds, terminal, progress);
+        bench.Feed(0); // touches every weight once
+        PrefillRate[] prefill = Array.ConvertAll(plan.Prefill, bench.MeasurePrefill);
+        DecodeRate[] decode = Array.ConvertAll(contexts, context => bench.MeasureDecode(context, plan.Tokens));
         ProcessMemory? memory = ProcessMemory.TryRead(); // before the bandwidth test takes its gigabyte
-        progress.Dispose();
-        double bandwidth = ReadBandwidth.MeasureGigabytesPerSecond(engine.Threads);
+        engine.Park();                                   // and its cores
         return new BenchResult
         {
             Model = engine.Model.Name,
-            Format = engine.Model.Tensors.GroupBy(t => t.Format).MaxBy(g => g.Sum(t => t.Bytes))!.Key,
+            Format = engine.Model.Tensors.GroupBy(tensor => tensor.Format).MaxBy(group => group.Sum(tensor => tensor.Bytes))!.Key,
             Kernel = engine.Kernel,
             Threads = engine.Threads,
             Cpu = CpuName.TryRead(),
-            ReadBandwidthGbps = bandwidth,
+            ReadBandwidthGbps = ReadBandwidth.MeasureGigabytesPerSecond(engine.Threads),
             FileBytes = engine.Model.FileBytes,
             BytesPerToken = engine.Model.BytesPerToken,
             PleBytes = engine.Model.PleBytes,
@@ -90,26 +83,55 @@ internal static class Bench
             Decode = decode,
             Memory = memory,
         };
-
-        double Time(Action work, int count)
-        {
-            long begin = Stopwatch.GetTimestamp();
-            work();
-            double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
-            progress.Report(doneTokens += count, allTokens);
-            return seconds;
-        }
     }
 
-    private static double Median(int rounds, Func<double> measure)
+    private PrefillRate MeasurePrefill(int length)
     {
-        double[] seconds = new double[rounds];
-        for (int round = 0; round < rounds; round++)
+        double[] seconds = new double[_rounds];
+        for (int round = 0; round < _rounds; round++)
         {
-            seconds[round] = measure();
+            _cache.TryTruncate(0);
+            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, _terminal.Interrupted), length);
         }
 
-        Array.Sort(seconds);
-        return (seconds[(rounds - 1) / 2] + seconds[rounds / 2]) / 2;
+        return new PrefillRate(length, length / Median(seconds));
+    }
+
+    private DecodeRate MeasureDecode(int context, int tokens)
+    {
+        double[] seconds = new double[_rounds];
+        for (int round = 0; round < _rounds; round++)
+        {
+            Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, context), _cache, _terminal.Interrupted); // after the first round little more than a cut
+            seconds[round] = Time(
+                () =>
+                {
+                    for (int i = context; i < context + tokens; i++)
+                    {
+                        Feed(i);
+                    }
+                },
+                tokens);
+        }
+
+        return new DecodeRate(context, tokens / Median(seconds));
+    }
+
+    private void Feed(int index) =>
+        _engine.Transformer.Forward(_tokens.AsSpan(index, 1), _cache, LogitRows.Last, _terminal.Interrupted);
+
+    private double Time(Action work, int tokens)
+    {
+        long start = Stopwatch.GetTimestamp();
+        work();
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        _progress.Report(_tokensRun += tokens, _tokensToRun);
+        return seconds;
+    }
+
+    private static double Median(double[] values)
+    {
+        Array.Sort(values);
+        return (values[(values.Length - 1) / 2] + values[values.Length / 2]) / 2;
     }
 }

@@ -97,7 +97,7 @@ internal static class CommandLine
         ModelFileException e => (ExitCode.BadModelFile, e.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         OutOfMemoryException => (ExitCode.NoMemoryOrDisk, "The memory of this machine does not suffice: choose a smaller --context or a smaller model."),
-        IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message} Free some space and run it again."),
+        IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message.TrimEnd('.')}. Free some space and run it again."),
         SocketException e => (ExitCode.Broker, $"{e.Message} Check that the broker runs and that its address is right."),
         IOException or UnauthorizedAccessException => (ExitCode.Failed, failure.Message),
         _ => (ExitCode.Failed, $"{failure.Message} This is a fault of the program: run it again with --verbose and report what it prints."),

@@ -42,7 +42,7 @@ internal static class ChatVerb
             using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
             SamplingOptions chosen = sampling.Read(parsed, engine.DefaultSampling);
             ChatSession session = engine.OpenSession();
-            var chat = new Chat(terminal, session, chosen, maxTokens, sampling.Think(parsed))
+            var chat = new Chat(terminal, engine, session, chosen, maxTokens, sampling.Think(parsed))
             {
                 System = parsed.GetValue(system),
                 Tools = parsed.GetValue(tools) is { } file ? ToolsFile.Read(file) : [],
@@ -52,7 +52,7 @@ internal static class ChatVerb
         return verb;
     }
 
-    private sealed class Chat(Terminal terminal, ChatSession session, SamplingOptions sampling, int maxTokens, bool think)
+    private sealed class Chat(Terminal terminal, InferenceEngine engine, ChatSession session, SamplingOptions sampling, int maxTokens, bool think)
     {
         private GenerationResult? _last;
 
@@ -115,6 +115,7 @@ internal static class ChatVerb
             };
             _last = session.Generate(request, sink, terminal.Interrupted);
             sink.OnDone(_last);
+            engine.Park(); // the threads would spin while the user thinks
         }
 
         private static void WriteMessage(Utf8JsonWriter json, ChatMessage message)
