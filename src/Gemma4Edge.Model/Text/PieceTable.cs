@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using System.Text.Unicode;
@@ -13,6 +14,8 @@ namespace Gemma4Edge.Model.Text;
 internal sealed class PieceTable
 {
     private static readonly byte[] s_escapedSpace = Encoding.UTF8.GetBytes("▁");
+
+    private static readonly ulong s_multiplier = (ulong)Random.Shared.NextInt64() | 1;     // per process: a file cannot aim at collisions
 
     private readonly byte[] _bytes;
     private readonly int[] _offsets;
@@ -110,15 +113,35 @@ internal sealed class PieceTable
     /// <summary>The slot that holds <paramref name="text"/>, or the free slot where it belongs.</summary>
     private int Slot(ReadOnlySpan<byte> text)
     {
-        HashCode hash = default;                         // seeded per process: a file cannot aim at collisions
-        hash.AddBytes(text);
         int mask = _slots.Length - 1;
-        int slot = hash.ToHashCode() & mask;
+        int slot = (int)Hash(text) & mask;
         while (_slots[slot] != 0 && !text.SequenceEqual(this[_slots[slot] - 1]))
         {
             slot = (slot + 1) & mask;
         }
         return slot;
+    }
+
+    /// <summary>Eight bytes a step by one multiplication each; loading hashes half a million merges three times.</summary>
+    private static uint Hash(ReadOnlySpan<byte> text)
+    {
+        ulong hash = (ulong)text.Length;
+        for (; text.Length >= sizeof(ulong); text = text[sizeof(ulong)..])
+        {
+            hash = Mix(hash ^ BinaryPrimitives.ReadUInt64LittleEndian(text));
+        }
+        ulong tail = 0;
+        foreach (byte b in text)
+        {
+            tail = (tail << 8) | b;
+        }
+        return (uint)Mix(hash ^ tail);
+
+        static ulong Mix(ulong x)
+        {
+            x *= s_multiplier;
+            return x ^ (x >> 32);
+        }
     }
 
     private static bool TryParseByte(ReadOnlySpan<byte> piece, out byte value)
