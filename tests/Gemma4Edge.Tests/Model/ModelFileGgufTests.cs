@@ -267,6 +267,35 @@ public class ModelFileGgufTests
         Refused(folder["m.gguf"], "general.alignment");
     }
 
+    [Theory]
+    [InlineData(12u, "rows of 128 weights")] // q4_k has blocks of 256
+    [InlineData(99u, "weight type 99")]
+    [InlineData(10u, "weight type 10")] // q2_k
+    public void Open_RefusesAWeightType(uint type, string named)
+    {
+        using var folder = new TemporaryFolder();
+        Copy("tiny-a-f32", folder["m.gguf"], [], _ => { });
+        Patch(folder["m.gguf"], file => EntryEnd(folder["m.gguf"], "blk.0.attn_q.weight") - 12, type);
+        Refused(folder["m.gguf"], named);
+        Refused(folder["m.gguf"], "blk.0.attn_q.weight");
+    }
+
+    [Theory]
+    [InlineData(4u, "no multiple of the alignment 32")]
+    [InlineData(uint.MaxValue - 31, "leaves the file")]
+    [InlineData(3_917_216u, "leaves the file")] // the last tensor's place, with room for one float
+    public void Open_RefusesAnOffset(uint offset, string named)
+    {
+        using var folder = new TemporaryFolder();
+        Copy("tiny-a-f32", folder["m.gguf"], [], _ => { });
+        Patch(folder["m.gguf"], file => EntryEnd(folder["m.gguf"], "blk.0.attn_q.weight") - 8, offset);
+        Refused(folder["m.gguf"], named);
+    }
+
+    /// <summary>Where a matrix' entry ends: name, dimension count, two dimensions, type, offset.</summary>
+    private static long EntryEnd(string path, string name) =>
+        File.ReadAllBytes(path).AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes(name)) + name.Length + 4 + 16 + 4 + 8;
+
     /// <summary>Overwrites four bytes at a place that the file itself tells.</summary>
     private static void Patch(string path, Func<GgufFile, long> place, uint value)
     {
