@@ -209,6 +209,24 @@ public class ModelFileGgufTests
     }
 
     [Fact]
+    public void Open_Refuses_WhatSpansSeveralKeys()
+    {
+        RefusedWith("gemma4.attention.head_count_kv", writer => writer.Add("gemma4.attention.head_count_kv", [1, 1, 1, 1, 1, 2]), named: "donor 2 has 1");
+
+        using var folder = new TemporaryFolder();
+        string[] head = ["gemma4.attention.key_length", "gemma4.attention.value_length", "gemma4.rope.dimension_count"];
+        Copy("tiny-a-f32", folder["m.gguf"], head, writer => Array.ForEach(head, key => writer.Add(key, 63u)));
+        Refused(folder["m.gguf"], "even numbers");
+
+        Copy("tiny-e-f32", folder["m.gguf"], ["gemma4.expert_used_count"], writer => writer.Add("gemma4.expert_used_count", 9u));
+        Refused(folder["m.gguf"], "9 of 8 experts");
+    }
+
+    [Fact]
+    public void Open_RefusesARotaryFactorOfZero() => RefusedWith(
+        null, writer => writer.AddTensor("rope_freqs.weight", QuantFormats.F32, [32], file => file.Write(new byte[128])), named: "rope_freqs.weight", dropTensor: "rope_freqs.weight");
+
+    [Fact]
     public void Open_RefusesANormThatIsNotFinite()
     {
         using var folder = new TemporaryFolder();
