@@ -61,7 +61,7 @@ internal static class GgufModel
     {
         int layers = Int("block_count", 1, MaxLayers);
         int experts = Int("expert_count", 0, MaxExperts, 0);
-        var config = new Gemma4Config
+        return new Gemma4Config
         {
             NumHiddenLayers = layers,
             HiddenSize = Int("embedding_length", 1, MaxWidth),
@@ -86,7 +86,6 @@ internal static class GgufModel
             TopKExperts = experts == 0 ? 0 : Int("expert_used_count", 1, MaxExperts),
             MoeIntermediateSize = experts == 0 ? 0 : Int("expert_feed_forward_length", 1, MaxWidth),
         };
-        return config;
 
         string Key(string name) => $"{Architecture}.{name}";
 

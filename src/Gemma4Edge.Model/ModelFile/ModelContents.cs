@@ -1,5 +1,3 @@
-using Gemma4Edge.Kernels;
-
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>What a reader found in a model file or folder, before the weights are looked up.</summary>
