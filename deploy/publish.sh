@@ -20,6 +20,7 @@ for name in "${names[@]}"; do
   out=artifacts/publish/$name
   rm -rf "$out"
   dotnet publish src/Gemma4Edge.Cli -c Release "${options[@]}" -o "$out" --nologo -v minimal
+  rm "$out"/*.xml "$out"/*.pdb
   cp -r deploy/demo-model "$out/demo-model"
   echo "$out/gemma4edge: $(stat -c %s "$out/gemma4edge") bytes"
 done
