@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Gemma4Edge.Model;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Telemetry;
 
 namespace Gemma4Edge.Cli;
 
@@ -65,7 +66,7 @@ internal sealed class Bench
         bench.Feed(0); // touches every weight once
         PrefillRate[] prefill = Array.ConvertAll(plan.Prefill, bench.MeasurePrefill);
         DecodeRate[] decode = Array.ConvertAll(contexts, context => bench.MeasureDecode(context, plan.Tokens));
-        ProcessMemory? memory = ProcessMemory.TryRead(); // before the bandwidth test takes its gigabyte
+        DeviceReadings memory = DeviceReadings.Read(); // before the bandwidth test takes its gigabyte
         engine.Park();                                   // and its cores
         return new BenchResult
         {
@@ -73,7 +74,7 @@ internal sealed class Bench
             Format = engine.Model.Tensors.GroupBy(tensor => tensor.Format).MaxBy(group => group.Sum(tensor => tensor.Bytes))!.Key,
             Kernel = engine.Kernel,
             Threads = engine.Threads,
-            Cpu = CpuName.TryRead(),
+            Cpu = DeviceReadings.CpuName,
             ReadBandwidthGbps = ReadBandwidth.MeasureGigabytesPerSecond(engine.Threads),
             FileBytes = engine.Model.FileBytes,
             BytesPerToken = engine.Model.BytesPerToken,

@@ -34,6 +34,9 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
             CanRedraw = !Console.IsErrorRedirected,
         };
 
+    /// <summary>The same, with nobody reading <see cref="Out"/>.</summary>
+    public Terminal WithoutOutput() => new(In, TextWriter.Null, Error, Interrupted) { CanRedraw = CanRedraw };
+
     public string Bold(string text) => Paint("1", text);
 
     public string Dim(string text) => Paint("2", text);

@@ -62,7 +62,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged = LogLevel.Warning, IDisposable? owned = null)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
-        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.Warning);
+        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.Warning)
+            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical); // a failed start is thrown at the caller, who says it in one sentence
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true).AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Services.AddSystemd(); // READY=1 once everything below has started; the journal's log format where systemd started us
         builder.Services.AddSingleton(options).AddSingleton(served);
@@ -117,7 +118,15 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         try
         {
-            return InferenceEngine.Open(new EngineOptions { Model = model.Path, Context = model.Context, Threads = model.Threads, Kernel = model.Kernel, Kv = model.Kv });
+            return InferenceEngine.Open(new EngineOptions
+            {
+                Model = model.Path,
+                Context = model.Context,
+                Threads = model.Threads,
+                Kernel = model.Kernel,
+                Kv = model.Kv,
+                SkipShared = model.SkipShared,
+            });
         }
         catch (PlatformNotSupportedException e)
         {

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Tools;
 
 namespace Gemma4Edge.Cli.Verbs;
 
@@ -30,10 +31,9 @@ internal static class ChatVerb
             "gemma4edge chat model.gguf",
             "gemma4edge chat deploy/demo-model --system \"Areas: kitchen, office.\" --tools deploy/demo-model/tools")
         {
-            Notes = $"Commands inside:\n{Help}",
-            Arguments = { model },
-            Options = { system, tools },
+            model, system, tools,
         };
+        verb.Notes = $"Commands inside:\n{Help}";
         var sampling = new SamplingFlags(verb);
         var options = new ModelFlags(verb);
         verb.SetAction(async (parsed, cancellation) =>
@@ -45,9 +45,9 @@ internal static class ChatVerb
             var chat = new Chat(terminal, engine, session, chosen, maxTokens, sampling.Think(parsed))
             {
                 System = parsed.GetValue(system),
-                Tools = parsed.GetValue(tools) is { } file ? ToolsFile.Read(file) : [],
+                Tools = parsed.GetValue(tools) is { } file ? ToolFiles.Load(file) : [],
             };
-            await LineLoop.RunAsync(terminal, $"{engine.Model.Name}, context {engine.Context} tokens. /help lists the commands.", chat.TakeLine).ConfigureAwait(false);
+            await LineLoop.RunAsync(terminal, $"{engine.Model.Name}, context {engine.Context} tokens. /help lists the commands.", line => Task.FromResult(chat.TakeLine(line))).ConfigureAwait(false);
         });
         return verb;
     }
@@ -79,7 +79,7 @@ internal static class ChatVerb
                     System = rest;
                     break;
                 case "/tools":
-                    Tools = rest is null ? [] : ToolsFile.Read(rest);
+                    Tools = rest is null ? [] : ToolFiles.Load(rest);
                     break;
                 case "/save":
                     Save(rest ?? throw CommandException.WrongUsage("/save needs a file name."));
