@@ -59,7 +59,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     /// <param name="leastLogged">What is logged to stderr.</param>
     /// <param name="owned">Disposed at the end.</param>
     internal static ServiceHost Build(
-        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged = LogLevel.Warning, IDisposable? owned = null)
+        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, IDisposable? owned = null)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.Warning)
