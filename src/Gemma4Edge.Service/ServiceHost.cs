@@ -62,8 +62,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, IDisposable? owned = null)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
-        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.Warning)
-            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical); // a failed start is thrown at the caller, who says it in one sentence
+        // whatever the host would log of a failure is thrown, too
+        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.None);
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true).AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Services.AddSystemd(); // READY=1 once everything below has started; the journal's log format where systemd started us
         builder.Services.AddSingleton(options).AddSingleton(served);
@@ -76,7 +76,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(services => new MqttBridge(options, served, services.GetRequiredService<ILogger<MqttBridge>>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<MqttBridge>());
         builder.Services.AddHostedService(_ => new WorkerHost(startWorker, stopWorker));
-        builder.Services.AddHostedService<TelemetryPublisher>();
+        builder.Services.AddSingleton<TelemetryPublisher>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
         IHost host = builder.Build();
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
@@ -97,10 +98,14 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         await StartAsync(cancellation).ConfigureAwait(false);
         Task stopped = _host.WaitForShutdownAsync(cancellation);
-        Task first = await Task.WhenAny(stopped, _worker, _bridge.Connection.Completion).ConfigureAwait(false);
+        Task telemetry = _host.Services.GetRequiredService<TelemetryPublisher>().ExecuteTask!;
+        Task first = await Task.WhenAny(stopped, _worker, _bridge.Completion, telemetry).ConfigureAwait(false);
         _host.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
         await stopped.ConfigureAwait(false);
-        await first.ConfigureAwait(false); // a worker or a bridge that broke ends the process with its exception
+        if (first.IsFaulted) // something broke that has no name: it ends the process
+        {
+            await first.ConfigureAwait(false);
+        }
     }
 
     /// <inheritdoc/>

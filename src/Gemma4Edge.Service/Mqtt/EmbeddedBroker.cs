@@ -23,6 +23,12 @@ internal sealed class EmbeddedBroker(BrokerAddress address) : IHostedService, ID
     /// <exception cref="BrokerUnavailableException">The port is in use.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
+        // MQTT lets a client leave its name to the broker; this one would refuse it
+        _server.ValidatingConnectionAsync += e =>
+        {
+            e.AssignedClientIdentifier = e.ClientId.Length == 0 ? $"auto-{Guid.NewGuid():N}" : null;
+            return Task.CompletedTask;
+        };
         try
         {
             await _server.StartAsync().ConfigureAwait(false);

@@ -19,7 +19,9 @@ internal sealed class Outsider : IAsyncDisposable
 
     public IMqttClient Client { get; }
 
-    public static async Task<Outsider> ConnectAsync(int port, params string[] topics)
+    public static Task<Outsider> ConnectAsync(int port, params string[] topics) => ConnectAsync(port, MqttProtocolVersion.V500, topics);
+
+    public static async Task<Outsider> ConnectAsync(int port, MqttProtocolVersion version, params string[] topics)
     {
         IMqttClient client = new MqttClientFactory().CreateMqttClient();
         var outsider = new Outsider(client);
@@ -29,7 +31,7 @@ internal sealed class Outsider : IAsyncDisposable
             return Task.CompletedTask;
         };
         await client.ConnectAsync(
-            new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(MqttProtocolVersion.V500).Build(), TestContext.Current.CancellationToken);
+            new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(version).Build(), TestContext.Current.CancellationToken);
         foreach (string topic in topics)
         {
             await client.SubscribeAsync(topic, MqttQualityOfServiceLevel.AtLeastOnce, TestContext.Current.CancellationToken);
