@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Diagnostics;
-using System.Text.Json;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
@@ -118,36 +117,6 @@ internal static class ChatVerb
             engine.Park(); // the threads would spin while the user thinks
         }
 
-        private static void WriteMessage(Utf8JsonWriter json, ChatMessage message)
-        {
-            json.WriteStartObject();
-            json.WriteString("role", message.Role switch
-            {
-                ChatRole.Assistant => "assistant",
-                ChatRole.Tool => "tool",
-                ChatRole.User => "user",
-                _ => "system",
-            });
-            json.WriteString("content", message.Text);
-            if (message.Reasoning is not null)
-            {
-                json.WriteString("reasoning", message.Reasoning);
-            }
-
-            if (message.ToolCalls.Count > 0)
-            {
-                json.WriteStartArray("tool_calls");
-                foreach (ToolCall call in message.ToolCalls)
-                {
-                    call.WriteTo(json);
-                }
-
-                json.WriteEndArray();
-            }
-
-            json.WriteEndObject();
-        }
-
         private void Save(string path)
         {
             using StreamWriter file = File.CreateText(path);
@@ -156,7 +125,7 @@ internal static class ChatVerb
                 json.WriteStartArray("messages");
                 foreach (ChatMessage message in session.History)
                 {
-                    WriteMessage(json, message);
+                    message.WriteTo(json);
                 }
 
                 json.WriteEndArray();

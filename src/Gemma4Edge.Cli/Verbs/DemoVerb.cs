@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
+using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Mqtt;
@@ -39,20 +40,22 @@ internal static class DemoVerb
             {
                 await using PromptClient client = await PromptClient.ConnectAsync(options.Mqtt.Address, null, null, terminal.Interrupted).ConfigureAwait(false);
                 terminal.Out.WriteLine(terminal.Dim(
-                    "An MQTT broker, the service and a client in this one process; every command and every answer below went through the broker.\n" +
+                    "An MQTT broker, the service and a client in this one process; every command and every answer below goes through the broker.\n" +
+                    "The home is played: whatever is called works, and every sensor reads 21.5.\n" +
                     $"Broker {options.Mqtt.Address}, node {Node} and model {home.Model} are up after {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F0} ms."));
                 var demo = new Demo(terminal, client);
                 foreach (string prompt in home.Prompts)
                 {
+                    demo.Forget();
                     terminal.Out.WriteLine();
                     terminal.Out.WriteLine(terminal.Bold($"> {prompt}"));
-                    await demo.AskAsync(prompt, session: null).ConfigureAwait(false);
+                    await demo.AskAsync(prompt).ConfigureAwait(false);
                 }
 
                 demo.WriteSummary();
                 if (!terminal.IsInteractive || parsed.GetValue(once))
                 {
-                    WriteTopics(terminal, $"Start 'gemma4edge serve --model {home.Model}', and any MQTT client can take part:", new MqttOptions());
+                    WriteTopics(terminal, $"After 'GEMMA4EDGE__Tools__Path={home.Tools} gemma4edge serve --model {home.Model}' any MQTT client can take part:", new MqttOptions());
                 }
                 else
                 {
@@ -105,22 +108,25 @@ internal static class DemoVerb
 
     private sealed class Demo(Terminal terminal, PromptClient client)
     {
+        private const int MaxToolRounds = 3;
         private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
+        private readonly List<ChatMessage> _messages = [];
         private readonly TextTable _table = new("command", "first token", "prefill", "decode", "tokens in", "cached", "out");
 
-        /// <summary>Sends one prompt over MQTT and shows what comes back.</summary>
+        /// <summary>Begins a new conversation.</summary>
+        public void Forget() => _messages.Clear();
+
+        /// <summary>Says something to the home, carries out what it calls for, and shows everything that comes back.</summary>
         /// <exception cref="CommandException">The node has no answer.</exception>
-        public async Task AskAsync(string prompt, string? session)
+        public async Task AskAsync(string prompt)
         {
-            using var sink = new ConsoleSink(terminal);
-            var request = new OutgoingRequest(prompt) { Stream = true, Session = session };
-            await foreach (JsonElement e in client.SendAsync(Node, request, s_silence, terminal.Interrupted).ConfigureAwait(false))
+            _messages.Add(new ChatMessage(ChatRole.User, prompt));
+            JsonElement done = await SendAsync().ConfigureAwait(false);
+            AddRow(prompt, done.GetProperty("usage"), done.GetProperty("timings"));
+            for (int round = 0; round < MaxToolRounds && _messages[^1].ToolCalls is { Count: > 0 } toolCalls; round++)
             {
-                sink.Show(e);
-                if (e.GetProperty("type").ValueEquals("done"))
-                {
-                    AddRow(prompt, e.GetProperty("usage"), e.GetProperty("timings"));
-                }
+                _messages.AddRange(toolCalls.Select(toolCall => new ChatMessage(ChatRole.Tool, Act(toolCall)) { Name = toolCall.Name }));
+                await SendAsync().ConfigureAwait(false);
             }
         }
 
@@ -131,7 +137,7 @@ internal static class DemoVerb
                 return false;
             }
 
-            await AskAsync(line, session: Node).ConfigureAwait(false);
+            await AskAsync(line).ConfigureAwait(false);
             return true;
         }
 
@@ -143,6 +149,28 @@ internal static class DemoVerb
             terminal.Out.WriteLine();
             terminal.Out.WriteLine(
                 $"Memory of the whole process: {memory.RssAnonymousBytes / 1e6:F1} MB of its own, {memory.RssFileBytes / 1e6:F1} MB mapped from files (weights and program).");
+        }
+
+        /// <summary>The home of the demo: every switch works, and every sensor reads the same.</summary>
+        private static string Act(ToolCall toolCall) => toolCall.Name == "get_sensor" ? "21.5" : "ok";
+
+        /// <summary>Sends the conversation over MQTT, shows the answer as it comes and adds it to the conversation.</summary>
+        private async Task<JsonElement> SendAsync()
+        {
+            using var sink = new ConsoleSink(terminal);
+            var request = new OutgoingRequest(_messages) { Stream = true };
+            JsonElement last = default;
+            await foreach (JsonElement e in client.SendAsync(Node, request, s_silence, terminal.Interrupted).ConfigureAwait(false))
+            {
+                sink.Show(e);
+                last = e;
+            }
+
+            _messages.Add(new ChatMessage(ChatRole.Assistant, last.GetProperty("text").GetString())
+            {
+                ToolCalls = [.. last.GetProperty("tool_calls").EnumerateArray().Select(call => new ToolCall(call.GetProperty("name").GetString()!, call.GetProperty("arguments")))],
+            });
+            return last;
         }
 
         private void AddRow(string prompt, JsonElement usage, JsonElement timings) => _table.Add(
