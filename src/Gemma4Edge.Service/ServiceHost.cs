@@ -150,10 +150,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
         BytesPerToken = engine.Model.BytesPerToken,
     };
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
     private static partial void LogModel(ILogger logger, string model, string? kernel, int? threads, int context, string node);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies")]
+    [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies")]
     private static partial void LogNothingDurable(ILogger logger);
 
     private sealed class WorkerHost(Action start, Action stop) : IHostedService

@@ -17,16 +17,16 @@ internal sealed class EmbeddedBroker(BrokerAddress address) : IHostedService, ID
         .WithDefaultEndpointPort(address.Port)
         .WithPersistentSessions()
         .WithMaxPendingMessagesPerClient(MaxPendingMessagesPerClient)
-        .Build());
+        .Build(), [new NamingServerAdapter()]);
 
     /// <inheritdoc/>
     /// <exception cref="BrokerUnavailableException">The port is in use.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        // MQTT lets a client leave its name to the broker; this one would refuse it
+        // MQTT 5 lets a client leave its name to the broker, which tells it; this one would refuse it
         _server.ValidatingConnectionAsync += e =>
         {
-            e.AssignedClientIdentifier = e.ClientId.Length == 0 ? $"auto-{Guid.NewGuid():N}" : null;
+            e.AssignedClientIdentifier = string.IsNullOrEmpty(e.ClientId) ? NamingServerAdapter.NewClientId : null;
             return Task.CompletedTask;
         };
         try

@@ -271,15 +271,15 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             ? number
             : throw new FormatException(FormattableString.Invariant($"config/{key}/set: expected a number from {min} to {max}."));
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
+    [LoggerMessage(EventId = 11, Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
     private partial void LogRetained(string topic);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Dropped a message on {topic}: too many replies wait for the broker")]
+    [LoggerMessage(EventId = 12, Level = LogLevel.Warning, Message = "Dropped a message on {topic}: too many replies wait for the broker")]
     private partial void LogNoRoom(string topic);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Request {id} was delivered again and is not run twice")]
+    [LoggerMessage(EventId = 13, Level = LogLevel.Information, Message = "Request {id} was delivered again and is not run twice")]
     private partial void LogDuplicate(string id);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{topic}: {problem}")]
+    [LoggerMessage(EventId = 14, Level = LogLevel.Warning, Message = "{topic}: {problem}")]
     private partial void LogBadCommand(string topic, string problem);
 }

@@ -253,21 +253,21 @@ internal sealed partial class MqttConnection(
         return Task.CompletedTask;
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Connected to {broker}")]
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Connected to {broker}")]
     private partial void LogConnected(BrokerAddress broker);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Lost {broker}: {reason} {detail}")]
+    [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Lost {broker}: {reason} {detail}")]
     private partial void LogLost(BrokerAddress broker, MqttClientDisconnectReason reason, string? detail);
 
-    [LoggerMessage(Level = LogLevel.Debug, Message = "{problem}")]
+    [LoggerMessage(EventId = 3, Level = LogLevel.Debug, Message = "{problem}")]
     private partial void LogStillAway(string problem);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "A message on {topic} could not be published and is given up: {reason}")]
+    [LoggerMessage(EventId = 4, Level = LogLevel.Error, Message = "A message on {topic} could not be published and is given up: {reason}")]
     private partial void LogGivenUp(string topic, string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker refuses a message on {topic}: {code}")]
+    [LoggerMessage(EventId = 5, Level = LogLevel.Warning, Message = "The broker refuses a message on {topic}: {code}")]
     private partial void LogRefused(string topic, MqttClientPublishReasonCode code);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
+    [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
     private partial void LogFarewellFailed(string reason);
 }

@@ -118,21 +118,34 @@ public class ConnectionTests
     }
 
     [Theory, InlineData(false), InlineData(true)]
-    public async Task MosquittosOwnClient_GetsItsReply(bool mosquitto)
+    public async Task MosquittosRequestClient_GetsItsReply(bool mosquitto)
     {
-        const string Program = "/usr/bin/mosquitto_rr";
-        Assert.SkipUnless(File.Exists(Program), $"{Program} is not installed");
         using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
         await using TestNode node = await TestNode.StartAsync(broker);
-        using var client = Process.Start(new ProcessStartInfo(Program,
-            ["-V", "5", "-p", $"{node.Port}", "-q", "1", "-W", "20", "-t", "gemma4edge/kitchen/request", "-e", "gemma4edge/reply/cli1", "-D", "publish", "message-expiry-interval", "60", "-m", """{"id":"a1","prompt":"Name three herbs."}"""])
-        {
-            RedirectStandardOutput = true,
-        })!;
-        string output = await client.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
-        await client.WaitForExitAsync(TestContext.Current.CancellationToken);
+        string output = await RunAsync("mosquitto_rr", node.Port,
+            "-V", "5", "-q", "1", "-W", "20", "-t", "gemma4edge/kitchen/request", "-e", "gemma4edge/reply/cli1", "-D", "publish", "message-expiry-interval", "60", "-m", """{"id":"a1","prompt":"Name three herbs."}""");
         JsonElement done = JsonDocument.Parse(output).RootElement;
         Assert.Equal(("done", "a1", "You said: Name three herbs."), (done.GetProperty("type").GetString(), done.GetProperty("id").GetString(), done.GetProperty("text").GetString()));
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task MosquittosSimpleClients_SpeakMqtt311(bool mosquitto)
+    {
+        using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
+        await using TestNode node = await TestNode.StartAsync(broker);
+        Task<string> answer = RunAsync("mosquitto_sub", node.Port, "-V", "mqttv311", "-q", "1", "-W", "20", "-C", "1", "-t", "gemma4edge/kitchen/answer");
+        await RunAsync("mosquitto_pub", node.Port, "-V", "mqttv311", "-q", "1", "-t", "gemma4edge/kitchen/prompt/set", "-m", "Name three herbs.");
+        Assert.Equal("You said: Name three herbs.", JsonDocument.Parse(await answer).RootElement.GetProperty("text").GetString());
+    }
+
+    private static async Task<string> RunAsync(string program, int port, params string[] arguments)
+    {
+        string path = $"/usr/bin/{program}";
+        Assert.SkipUnless(File.Exists(path), $"{path} is not installed");
+        using var client = Process.Start(new ProcessStartInfo(path, ["-p", $"{port}", .. arguments]) { RedirectStandardOutput = true })!;
+        string output = await client.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await client.WaitForExitAsync(TestContext.Current.CancellationToken);
+        return output;
     }
 
     private static async Task WaitUntil(Func<bool> condition)
