@@ -92,7 +92,8 @@ internal sealed class Bench
         for (int round = 0; round < _rounds; round++)
         {
             _cache.TryTruncate(0);
-            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, _terminal.Interrupted), length);
+            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, _terminal.Interrupted, Report));
+            _tokensRun += length;
         }
 
         return new PrefillRate(length, length / Median(seconds));
@@ -104,15 +105,15 @@ internal sealed class Bench
         for (int round = 0; round < _rounds; round++)
         {
             Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, context), _cache, _terminal.Interrupted); // after the first round little more than a cut
-            seconds[round] = Time(
-                () =>
+            seconds[round] = Time(() =>
+            {
+                for (int i = context; i < context + tokens; i++)
                 {
-                    for (int i = context; i < context + tokens; i++)
-                    {
-                        Feed(i);
-                    }
-                },
-                tokens);
+                    Feed(i);
+                    Report(i - context);
+                }
+            });
+            _tokensRun += tokens;
         }
 
         return new DecodeRate(context, tokens / Median(seconds));
@@ -121,13 +122,13 @@ internal sealed class Bench
     private void Feed(int index) =>
         _engine.Transformer.Forward(_tokens.AsSpan(index, 1), _cache, LogitRows.Last, _terminal.Interrupted);
 
-    private double Time(Action work, int tokens)
+    private void Report(int tokens) => _progress.Report(_tokensRun + tokens, _tokensToRun);
+
+    private static double Time(Action work)
     {
         long start = Stopwatch.GetTimestamp();
         work();
-        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        _progress.Report(_tokensRun += tokens, _tokensToRun);
-        return seconds;
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
     private static double Median(double[] values)

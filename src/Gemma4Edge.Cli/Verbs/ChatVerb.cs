@@ -104,8 +104,8 @@ internal static class ChatVerb
             var request = new PromptRequest
             {
                 Id = "chat",
-                Prompt = prompt,
-                System = System ?? "",
+                Messages = [.. session.History, new ChatMessage(ChatRole.User, prompt)], // so that System and Tools are these, also when there are none
+                System = System,
                 Tools = Tools,
                 Sampling = sampling,
                 MaxTokens = maxTokens,
