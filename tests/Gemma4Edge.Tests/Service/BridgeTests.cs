@@ -282,7 +282,7 @@ public class BridgeTests
         Assert.Equal(0, model.Served.Queue.Count);
         for (int i = 0; i < 4; i++)
         {
-            Assert.Equal("gemma4edge/kitchen/response", (await bridge.Outbox.TakeAsync(TestContext.Current.CancellationToken)).Topic);
+            Assert.Equal("gemma4edge/kitchen/response", (await bridge.Outbox.TakeAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken)).Topic);
         }
     }
 
