@@ -99,11 +99,11 @@ internal static class CommandLine
     private static (int Code, string Message) Explain(Exception failure, CancellationToken interrupted) => failure switch
     {
         CommandException e => (e.ExitCode, e.Message),
-        ModelFileException e => (ExitCode.BadModelFile, e.Message),
+        ModelFileException or InvalidDataException => (ExitCode.BadModelFile, failure.Message), // the latter: weights that compute no numbers
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),
         BrokerUnavailableException e => (ExitCode.Broker, e.Message),
-        TimeoutException or ContextOverflowException => (ExitCode.Failed, failure.Message),
+        TimeoutException or ContextOverflowException or FormatException => (ExitCode.Failed, failure.Message),
         OutOfMemoryException => (ExitCode.NoMemoryOrDisk, "The memory of this machine does not suffice: choose a smaller --context or a smaller model."),
         IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message.TrimEnd('.')}. Free some space and run it again."),
         IOException or UnauthorizedAccessException => (ExitCode.Failed, failure.Message),

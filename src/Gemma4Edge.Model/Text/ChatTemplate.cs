@@ -26,12 +26,13 @@ public static class ChatTemplate
     }
 
     /// <summary>The prompt as token ids, <c>&lt;bos&gt;</c> first.</summary>
-    /// <returns>A list of the caller's own. Equal to encoding <see cref="RenderText"/> with special tokens on, unless a message holds the name of one.</returns>
+    /// <returns>A list of the caller's own. Equal to encoding <see cref="RenderText"/> with special tokens on, unless a message holds the name of one, or the vocabulary has no thought channel: such a model gets the small form.</returns>
     /// <exception cref="FormatException">The vocabulary lacks a token that the conversation needs, for example the one for images.</exception>
     public static List<int> RenderIds(Conversation conversation, TemplateForm form, GemmaTokenizer tokenizer)
     {
         var sink = new TokenPromptSink(tokenizer);
-        new TurnRenderer(sink).Render(conversation, form);
+        bool hasThoughts = tokenizer.Special.ChannelStart >= 0; // without them no empty thought can be asked for
+        new TurnRenderer(sink).Render(conversation, hasThoughts ? form : TemplateForm.Small);
         return sink.Ids();
     }
 }

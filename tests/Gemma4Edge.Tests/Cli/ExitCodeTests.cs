@@ -45,6 +45,34 @@ public sealed class ExitCodeTests
     }
 
     [Fact]
+    public async Task VocabularyWithoutThoughtChannel_CanRun()
+    {
+        CliResult result = await TestCli.RunAsync("run", TestData.Path("oracle/tiny-c-f32.gguf"), "Hello", "--max-tokens", "2", "--json");
+
+        Assert.Equal(2, result.Json().GetProperty("usage").GetProperty("output").GetInt32());
+    }
+
+    [Fact]
+    public async Task WeightsThatAreNoNumbers_Are3_AndNoFaultOfTheProgram()
+    {
+        byte[] model = await File.ReadAllBytesAsync(TestData.Path("oracle/tiny-a-f32.gguf"), TestContext.Current.CancellationToken);
+        model.AsSpan(model.Length / 2).Fill(0xFF);
+        string path = Path.Combine(Path.GetTempPath(), $"nan-{Guid.NewGuid():N}.gguf");
+        try
+        {
+            await File.WriteAllBytesAsync(path, model, TestContext.Current.CancellationToken);
+            CliResult result = await TestCli.RunAsync("run", path, "Hello");
+
+            Assert.Equal(3, result.Code);
+            Assert.DoesNotContain("fault of the program", result.Error, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
     public async Task SilentBroker_Is4_AndNamesIt()
     {
         CliResult result = await TestCli.RunAsync("send", "Hello", "--broker", "mqtt://127.0.0.1:1");
