@@ -103,7 +103,11 @@ public sealed class Gemma4Transformer
 
         Norm(a.X, _weights.Norm, a.Hidden);
         _multiplier.Multiply(_weights.LmHead, a.Hidden, a.Logits, a.RowCount);
-        SoftCap.Apply(a.Logits, _config.FinalLogitSoftcapping);
+        if (_config.FinalLogitSoftcapping > 0)
+        {
+            SoftCap.Apply(a.Logits, _config.FinalLogitSoftcapping);
+        }
+
         return a.Logits;
     }
 

@@ -1,5 +1,6 @@
 using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
+using Gemma4Edge.Model.ModelFile;
 
 namespace Gemma4Edge.Tests.Model;
 
@@ -26,6 +27,19 @@ public class TransformerTests
         network.Transformer.Forward(token, cache, LogitRows.Last, CancellationToken.None);
         long allocatedBytes = GC.GetAllocatedBytesForCurrentThread() - before;
         Assert.Equal(0, allocatedBytes);
+    }
+
+    [Fact]
+    public void WithoutASoftcap_LogitsAreRaw()
+    {
+        using LoadedModel model = LoadedModel.Open(TestData.Path("oracle/tiny-a-f32.gguf"));
+        using var pool = new WorkerPool(1);
+        float[] Logits(Gemma4Config config) => [.. new Gemma4Transformer(config, model.Weights, CpuKernels.Select(null), pool, 16, 16, skipShared: true)
+            .Forward(s_prompt.AsSpan(0, 8), new KvCache(config, KvFormat.F32, 16, 16), LogitRows.Last, CancellationToken.None)];
+
+        float[] raw = Logits(model.Config with { FinalLogitSoftcapping = 0 });
+        SoftCap.Apply(raw, model.Config.FinalLogitSoftcapping);
+        Assert.Equal(Logits(model.Config), raw);
     }
 
     [Fact]
