@@ -7,6 +7,9 @@ namespace Gemma4Edge.Model;
 /// <remarks>Allocates at construction only. Not thread-safe. The same seed, options and logits give the same tokens on every CPU.</remarks>
 public sealed class Sampler
 {
+    /// <summary>Above this the sorted insertion of <see cref="Largest"/> costs more than sorting everything once.</summary>
+    private const int MostInserted = 1024;
+
     private readonly int[] _ids;
     private readonly float[] _weights;
     private SamplingOptions _options = SamplingOptions.Greedy;
@@ -77,11 +80,11 @@ public sealed class Sampler
         return ids[keep - 1];
     }
 
-    /// <summary>Fills the scratch with the top-k (or all) logits, falling; equal logits by rising id.</summary>
+    /// <summary>Fills the scratch with the top-k (or all) logits, falling.</summary>
     private int Largest(ReadOnlySpan<float> logits)
     {
         int k = _options.TopK;
-        if (k == 0 || k >= logits.Length)
+        if (k is 0 or > MostInserted || k >= logits.Length)
         {
             for (int id = 0; id < logits.Length; id++)
             {
@@ -91,7 +94,7 @@ public sealed class Sampler
 
             _weights.AsSpan(0, logits.Length).Sort(_ids.AsSpan(0, logits.Length));
             TensorPrimitives.Negate(_weights.AsSpan(0, logits.Length), _weights.AsSpan(0, logits.Length));
-            return logits.Length;
+            return k == 0 ? logits.Length : Math.Min(k, logits.Length);
         }
 
         int count = 0;

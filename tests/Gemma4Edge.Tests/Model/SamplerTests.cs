@@ -59,6 +59,17 @@ public class SamplerTests
     }
 
     [Fact]
+    public void TopK_KeepsTheLargest_WhereItIsLarge()
+    {
+        var random = new Random(3);
+        float[] logits = [.. Enumerable.Range(0, 10_000).Select(_ => random.NextSingle())];
+        HashSet<int> largest = [.. Enumerable.Range(0, logits.Length).OrderByDescending(id => logits[id]).Take(5000)];
+        var sampler = new Sampler(logits.Length);
+        sampler.Reset(new SamplingOptions { Temperature = 10, TopK = 5000, Seed = 1 });
+        Assert.All(Enumerable.Range(0, 100).Select(_ => sampler.Next(logits)), id => Assert.Contains(id, largest));
+    }
+
+    [Fact]
     public void TopK_KeepsTheLargest_OfALargeVocabulary()
     {
         var random = new Random(3);
