@@ -32,7 +32,7 @@ internal sealed class OptionReader(IConfigurationRoot root, string section)
 
     /// <summary>A number in a range; null where the key is absent.</summary>
     public float? Number(string key, float min, float max) =>
-        Text(key, null, FormattableString.Invariant($"a number from {min} to {max}"), value => float.TryParse(value, CultureInfo.InvariantCulture, out float number) && number >= min && number <= max)
+        Text(key, null, FormattableString.Invariant($"a number from {min} to {max}"), value => float.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out float number) && number >= min && number <= max)
             is { } text ? float.Parse(text, CultureInfo.InvariantCulture) : null;
 
     /// <summary>True or false.</summary>

@@ -267,7 +267,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     };
 
     private static double Number(string key, string value, double min, double max) =>
-        double.TryParse(value, CultureInfo.InvariantCulture, out double number) && number >= min && number <= max
+        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= min && number <= max
             ? number
             : throw new FormatException(FormattableString.Invariant($"config/{key}/set: expected a number from {min} to {max}."));
 

@@ -239,7 +239,7 @@ public class BridgeTests
             && text.StartsWith("""{"busy":false,"queue":0,"enabled":true""", StringComparison.Ordinal));
 
         foreach ((string topic, string payload) in ((string, string)[])[
-            ("config/enabled/set", "on"), ("config/max_tokens/set", "0"), ("config/max_tokens/set", "2000"), ("config/temperature/set", "warm"), ("config/colour/set", "red"),
+            ("config/enabled/set", "on"), ("config/max_tokens/set", "0"), ("config/max_tokens/set", "2000"), ("config/temperature/set", "warm"), ("config/temperature/set", "0,7"), ("config/colour/set", "red"),
             ("cancel", "now"), ("cancel", """{"id":5}"""), ("session/clear", "[]")])
         {
             await outsider.PublishAsync(topic, payload);

@@ -64,6 +64,7 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("""{"Model":{"Kv":"q4"}}""", "'q4'", "f16 or f32")]
     [InlineData("""{"Queue":{"Capacity":"many"}}""", "'many'", "1 to 1024")]
     [InlineData("""{"Sampling":{"Temperature":"NaN"}}""", "'NaN'", "0 to 10")]
+    [InlineData("""{"Sampling":{"Temperature":"0,7"}}""", "'0,7'", "0 to 10")]
     [InlineData("""{"Sampling":{"Thinking":"maybe"}}""", "'maybe'", "true or false")]
     [InlineData("""{"Tools":{"Path":"/no/such"}}""", "Tools:Path", "folder")]
     public void Read_NamesTheKeyItsValueAndWhatIsAllowed(string json, string named, string allowed)
