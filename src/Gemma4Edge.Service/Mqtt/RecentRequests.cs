@@ -24,8 +24,8 @@ internal sealed class RecentRequests(TimeProvider time)
 {
     private const int MaxCount = 1000;
     private static readonly TimeSpan s_span = TimeSpan.FromMinutes(10);
-    private readonly Dictionary<string, Entry> _entries = [];
-    private readonly Queue<Entry> _oldestFirst = new();
+    private readonly Dictionary<string, LinkedListNode<Entry>> _entries = [];
+    private readonly LinkedList<Entry> _oldestFirst = new();
 
     /// <summary>Looks a delivery up; a new one is noted as running.</summary>
     /// <param name="key">What names it.</param>
@@ -38,15 +38,13 @@ internal sealed class RecentRequests(TimeProvider time)
         {
             Prune();
             final = null;
-            if (_entries.TryGetValue(key, out Entry? entry))
+            if (_entries.TryGetValue(key, out LinkedListNode<Entry>? node))
             {
-                final = entry.Final;
-                return entry.Hash != hash ? Delivery.Conflict : final is null ? Delivery.Running : Delivery.Finished;
+                final = node.Value.Final;
+                return node.Value.Hash != hash ? Delivery.Conflict : final is null ? Delivery.Running : Delivery.Finished;
             }
 
-            entry = new Entry(key, hash, time.GetTimestamp());
-            _entries[key] = entry;
-            _oldestFirst.Enqueue(entry);
+            _entries[key] = _oldestFirst.AddLast(new Entry(key, hash, time.GetTimestamp()));
             return Delivery.New;
         }
     }
@@ -56,9 +54,9 @@ internal sealed class RecentRequests(TimeProvider time)
     {
         lock (_entries)
         {
-            if (_entries.TryGetValue(key, out Entry? entry))
+            if (_entries.TryGetValue(key, out LinkedListNode<Entry>? node))
             {
-                entry.Final = final;
+                node.Value.Final = final;
             }
         }
     }
@@ -68,30 +66,26 @@ internal sealed class RecentRequests(TimeProvider time)
     {
         lock (_entries)
         {
-            _entries.Remove(key);
+            if (_entries.Remove(key, out LinkedListNode<Entry>? node))
+            {
+                _oldestFirst.Remove(node);
+            }
         }
     }
 
     private void Prune()
     {
-        for (int left = _oldestFirst.Count; left > 0; left--)
+        LinkedListNode<Entry>? node = _oldestFirst.First;
+        while (node is not null && (_entries.Count >= MaxCount || time.GetElapsedTime(node.Value.Received) >= s_span))
         {
-            Entry oldest = _oldestFirst.Peek();
-            bool isKnown = _entries.TryGetValue(oldest.Key, out Entry? current) && current == oldest;
-            if (isKnown && _entries.Count < MaxCount && time.GetElapsedTime(oldest.Received) < s_span)
+            LinkedListNode<Entry>? next = node.Next;
+            if (node.Value.Final is not null) // else it runs: the line in front of the model bounds how many of these there are
             {
-                return;
+                _entries.Remove(node.Value.Key);
+                _oldestFirst.Remove(node);
             }
 
-            _oldestFirst.Dequeue();
-            if (isKnown && oldest.Final is null)
-            {
-                _oldestFirst.Enqueue(oldest); // it runs: the line in front of the model bounds how many of these there are
-            }
-            else if (isKnown)
-            {
-                _entries.Remove(oldest.Key);
-            }
+            node = next;
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.IO.Hashing;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -104,7 +105,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
         {
             Id = named,
             DuplicateKey = id is not null ? $"{parsed.Reply.Topic}\nid {id}"
-                : message.CorrelationData is { } correlation ? $"{parsed.Reply.Topic}\ncorrelation {Convert.ToBase64String(correlation)}"
+                : message.CorrelationData is { } correlation ? $"{parsed.Reply.Topic}\ncorrelation {Convert.ToHexString(XxHash128.Hash(correlation))}"
                 : null,
             Stream = fields.Stream,
             Request = new PromptRequest
