@@ -47,7 +47,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
             ClearSessions = worker.ClearSessions,
             Residency = () => MappedResidency.Of(engine.Model),
         };
-        return Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, new Owned(engine, queue, metrics));
+        return Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, new Owned(worker, engine, queue, metrics));
     }
 
     /// <summary>Puts the service together around whatever takes requests from the queue.</summary>
