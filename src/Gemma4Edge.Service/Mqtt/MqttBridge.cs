@@ -187,6 +187,10 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             _recent.Forget(key);
             Refuse(parsed, Failures.QueueFull(_served.Queue.Capacity), _served.Metrics.Snapshot().TotalMs?.P50);
         }
+        else if (_stopping.IsCancellationRequested)
+        {
+            _served.Queue.EndWaiting(Failures.Interrupted); // it slipped in behind the one that StopAsync does
+        }
     }
 
     private void Refuse(ParsedRequest parsed, GenerationFailure failure, double? retryAfterMs = null)
