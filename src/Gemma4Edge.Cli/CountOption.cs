@@ -10,7 +10,8 @@ internal sealed class CountOption : Option<int>
     /// <param name="byDefault">What it is when it is not given.</param>
     /// <param name="minimum">The smallest number allowed.</param>
     /// <param name="description">For the help.</param>
-    public CountOption(string name, int byDefault, int minimum, string description)
+    /// <param name="maximum">The largest number allowed.</param>
+    public CountOption(string name, int byDefault, int minimum, string description, int maximum = int.MaxValue)
         : base(name)
     {
         Description = description;
@@ -19,9 +20,9 @@ internal sealed class CountOption : Option<int>
         CustomParser = result =>
         {
             string word = result.Tokens[0].Value;
-            if (!int.TryParse(word, CultureInfo.InvariantCulture, out int count) || count < minimum)
+            if (!int.TryParse(word, CultureInfo.InvariantCulture, out int count) || count < minimum || count > maximum)
             {
-                result.AddError($"{name}: expected a whole number from {minimum}, found '{word}'.");
+                result.AddError($"{name}: expected a whole number from {minimum}{(maximum < int.MaxValue ? $" to {maximum}" : "")}, found '{word}'.");
             }
 
             return count;

@@ -8,7 +8,7 @@ namespace Gemma4Edge.Cli;
 /// <summary>The options of every verb that loads a model, defined once.</summary>
 internal sealed class ModelFlags
 {
-    private readonly CountOption _threads = new("--threads", 0, 0, "Threads that compute; 0 = one per core");
+    private readonly CountOption _threads = new("--threads", 0, 0, "Threads that compute; 0 = one per core", maximum: 1024);
     private readonly CountOption _context = new("--context", 0, 0, "Longest sequence in tokens; 0 = what the model was made for, at most 4096");
     private readonly ChoiceOption _kernel = new("--kernel", null, "Instruction set; default the best one this CPU has", CpuKernels.Names);
     private readonly ChoiceOption _kv;

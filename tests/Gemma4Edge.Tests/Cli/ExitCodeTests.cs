@@ -11,6 +11,7 @@ public sealed class ExitCodeTests
     [InlineData("logits", "model", "--tokens", "1", "--all")]
     [InlineData("logits", "model", "--tokens", "1", "--kv", "kv8")]
     [InlineData("logits", "model", "--tokens", "1", "--kernel", "abacus")]
+    [InlineData("logits", "model", "--tokens", "1", "--threads", "999999")]
     [InlineData("bench", "--rounds", "0", "model")]
     [InlineData("bench")]
     public async Task WrongUsage_Is2_AndOneLine(params string[] args)
