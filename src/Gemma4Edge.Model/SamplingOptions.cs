@@ -7,6 +7,9 @@ public sealed record SamplingOptions
     /// <summary>Gemma 4's published defaults, for a model that brings none of its own.</summary>
     public static SamplingOptions Gemma4 { get; } = new() { Temperature = 1, TopK = 64, TopP = 0.95f };
 
+    /// <summary>The hottest temperature that is accepted: beyond it nothing but noise is drawn.</summary>
+    public const float MaxTemperature = 10;
+
     /// <summary>Always the largest logit.</summary>
     public static SamplingOptions Greedy { get; } = new() { Temperature = 0 };
 
@@ -29,7 +32,7 @@ public sealed record SamplingOptions
     /// <exception cref="ArgumentException">Names the option, its value and what is allowed.</exception>
     public void Check()
     {
-        Require(Temperature is >= 0 and <= 10, "temperature", Temperature, "0 (greedy) to 10");
+        Require(Temperature is >= 0 and <= MaxTemperature, "temperature", Temperature, "0 (greedy) to 10");
         Require(TopK >= 0, "top_k", TopK, "0 (all) or more");
         Require(TopP is > 0 and <= 1, "top_p", TopP, "above 0, up to 1 (all)");
         Require(MinP is >= 0 and <= 1, "min_p", MinP, "0 (none) to 1");

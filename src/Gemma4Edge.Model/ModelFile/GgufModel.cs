@@ -122,7 +122,7 @@ internal static class GgufModel
         const string Eos = "tokenizer.ggml.eos_token_id";
         return new GenerationDefaults
         {
-            Temperature = Optional(Temperature, metadata.Single, value => value >= 0),
+            Temperature = Optional(Temperature, metadata.Single, value => value is >= 0 and <= SamplingOptions.MaxTemperature),
             TopK = metadata.Find(TopK) is null ? null : metadata.Int32(TopK, 0, int.MaxValue),
             TopP = Optional(TopP, metadata.Single, value => value is > 0 and <= 1),
             EosTokenIds = metadata.Find(Eos) is null ? [] : [metadata.Int32(Eos, 0, vocabSize - 1)],

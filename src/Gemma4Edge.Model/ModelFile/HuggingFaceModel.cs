@@ -89,7 +89,7 @@ internal static class HuggingFaceModel
         JsonSection section = File.Exists(path) ? JsonSection.Read(path, MaxJsonBytes) : config;
         return new GenerationDefaults
         {
-            Temperature = Optional("temperature", value => value >= 0),
+            Temperature = Optional("temperature", value => value is >= 0 and <= SamplingOptions.MaxTemperature),
             TopK = section.OptionalInt32("top_k", 0, int.MaxValue),
             TopP = Optional("top_p", value => value is > 0 and <= 1),
             DoSample = section.OptionalBool("do_sample"),

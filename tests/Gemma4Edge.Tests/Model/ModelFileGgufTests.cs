@@ -135,6 +135,7 @@ public class ModelFileGgufTests
     [InlineData("gemma4.final_logit_softcapping", -1f, "softcap")]
     [InlineData("general.sampling.top_p", 1.5f)]
     [InlineData("general.sampling.temp", -1f)]
+    [InlineData("general.sampling.temp", 10.5f)]
     [InlineData("gemma4.block_count", 6f)]
     [InlineData("general.name", 1f)]
     public void Open_Refuses_AWrongNumber(string key, float value, string? named = null) => RefusedWith(key, writer => writer.Add(key, value), named ?? key);
