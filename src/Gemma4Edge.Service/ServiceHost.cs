@@ -133,9 +133,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
                 SkipShared = model.SkipShared,
             });
         }
-        catch (PlatformNotSupportedException e)
+        catch (Exception e) when (e is PlatformNotSupportedException or ArgumentException)
         {
-            throw new ConfigurationException($"Model:Kernel is '{model.Kernel}': {e.Message}", e);
+            throw new ConfigurationException($"{(model.Kernel is null ? CpuKernels.EnvironmentVariable : "Model:Kernel")}: {e.Message}", e);
         }
     }
 
