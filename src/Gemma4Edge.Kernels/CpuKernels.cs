@@ -2,7 +2,7 @@ using System.Collections.Frozen;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>The kernels this process uses: one instruction set, chosen once, one kernel per weight format.</summary>
+/// <summary>The kernels this process uses: one instruction set, chosen once, one kernel per family and weight format.</summary>
 /// <remarks>Immutable, safe on any thread.</remarks>
 public sealed class CpuKernels
 {
@@ -15,6 +15,7 @@ public sealed class CpuKernels
     {
         Name = name;
         _kernels = QuantFormats.All.ToFrozenDictionary(f => f, f => f.Kernels.First(k => k.Name == name));
+        Hadamard = IHadamardKernel.All.First(k => k.Name == name);
     }
 
     /// <summary>Every instruction set in this binary, best first; the last is <c>scalar</c>, which every CPU runs.</summary>
@@ -22,6 +23,9 @@ public sealed class CpuKernels
 
     /// <summary>The chosen instruction set: <c>avx2</c>, <c>neon</c> or <c>scalar</c>.</summary>
     public string Name { get; }
+
+    /// <summary>The Hadamard transform.</summary>
+    internal IHadamardKernel Hadamard { get; }
 
     /// <summary>Chooses an instruction set.</summary>
     /// <param name="requested">One of <see cref="Names"/>; null or empty = what <see cref="EnvironmentVariable"/> says, else the best this CPU can run.</param>
