@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Gemma4Edge.Model;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Telemetry;
 
 namespace Gemma4Edge.Cli;
 
@@ -65,7 +66,7 @@ internal sealed class Bench
         bench.Feed(0); // touches every weight once
         PrefillRate[] prefill = Array.ConvertAll(plan.Prefill, bench.MeasurePrefill);
         DecodeRate[] decode = Array.ConvertAll(contexts, context => bench.MeasureDecode(context, plan.Tokens));
-        ProcessMemory? memory = ProcessMemory.TryRead(); // before the bandwidth test takes its gigabyte
+        DeviceReadings memory = DeviceReadings.Read(); // before the bandwidth test takes its gigabyte
         engine.Park();                                   // and its cores
         return new BenchResult
         {
@@ -73,7 +74,7 @@ internal sealed class Bench
             Format = engine.Model.Tensors.GroupBy(tensor => tensor.Format).MaxBy(group => group.Sum(tensor => tensor.Bytes))!.Key,
             Kernel = engine.Kernel,
             Threads = engine.Threads,
-            Cpu = CpuName.TryRead(),
+            Cpu = DeviceReadings.CpuName,
             ReadBandwidthGbps = ReadBandwidth.MeasureGigabytesPerSecond(engine.Threads),
             FileBytes = engine.Model.FileBytes,
             BytesPerToken = engine.Model.BytesPerToken,
@@ -91,7 +92,8 @@ internal sealed class Bench
         for (int round = 0; round < _rounds; round++)
         {
             _cache.TryTruncate(0);
-            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, _terminal.Interrupted), length);
+            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, _terminal.Interrupted, Report));
+            _tokensRun += length;
         }
 
         return new PrefillRate(length, length / Median(seconds));
@@ -103,15 +105,15 @@ internal sealed class Bench
         for (int round = 0; round < _rounds; round++)
         {
             Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, context), _cache, _terminal.Interrupted); // after the first round little more than a cut
-            seconds[round] = Time(
-                () =>
+            seconds[round] = Time(() =>
+            {
+                for (int i = context; i < context + tokens; i++)
                 {
-                    for (int i = context; i < context + tokens; i++)
-                    {
-                        Feed(i);
-                    }
-                },
-                tokens);
+                    Feed(i);
+                    Report(i - context);
+                }
+            });
+            _tokensRun += tokens;
         }
 
         return new DecodeRate(context, tokens / Median(seconds));
@@ -120,13 +122,13 @@ internal sealed class Bench
     private void Feed(int index) =>
         _engine.Transformer.Forward(_tokens.AsSpan(index, 1), _cache, LogitRows.Last, _terminal.Interrupted);
 
-    private double Time(Action work, int tokens)
+    private void Report(int tokens) => _progress.Report(_tokensRun + tokens, _tokensToRun);
+
+    private static double Time(Action work)
     {
         long start = Stopwatch.GetTimestamp();
         work();
-        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        _progress.Report(_tokensRun += tokens, _tokensToRun);
-        return seconds;
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
     private static double Median(double[] values)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma4Edge.Service.Telemetry;
 
 namespace Gemma4Edge.Cli;
 
@@ -36,7 +37,7 @@ internal sealed record BenchResult
 
     public required IReadOnlyList<DecodeRate> Decode { get; init; }
 
-    public required ProcessMemory? Memory { get; init; }
+    public required DeviceReadings Memory { get; init; }
 
     public void WriteTo(Utf8JsonWriter json)
     {
@@ -76,11 +77,16 @@ internal sealed record BenchResult
         }
 
         json.WriteEndArray();
-        if (Memory is not null)
+        WriteBytes("peak_rss_bytes", Memory.PeakRssBytes);
+        WriteBytes("anonymous_bytes", Memory.RssAnonymousBytes);
+        WriteBytes("file_backed_bytes", Memory.RssFileBytes);
+
+        void WriteBytes(string key, long? bytes)
         {
-            json.WriteNumber("peak_rss_bytes", Memory.PeakBytes);
-            json.WriteNumber("anonymous_bytes", Memory.AnonymousBytes);
-            json.WriteNumber("file_backed_bytes", Memory.FileBackedBytes);
+            if (bytes is { } known)
+            {
+                json.WriteNumber(key, known);
+            }
         }
     }
 
@@ -102,11 +108,8 @@ internal sealed record BenchResult
         }
 
         table.Write(terminal);
-        if (Memory is not null)
-        {
-            output.WriteLine();
-            output.WriteLine($"memory: peak {Memory.PeakBytes / 1e6:F1} MB; now {Memory.AnonymousBytes / 1e6:F1} MB anonymous, {Memory.FileBackedBytes / 1e6:F1} MB mapped from files");
-        }
+        output.WriteLine();
+        output.WriteLine($"memory: peak {Memory.PeakRssBytes / 1e6:F1} MB; now {Memory.RssAnonymousBytes / 1e6:F1} MB anonymous, {Memory.RssFileBytes / 1e6:F1} MB mapped from files");
     }
 
     private double Gbps(DecodeRate rate) => BytesPerToken * rate.TokensPerSecond / 1e9;

@@ -1,8 +1,10 @@
 using System.CommandLine;
 using System.CommandLine.Help;
-using System.Net.Sockets;
 using Gemma4Edge.Cli.Verbs;
 using Gemma4Edge.Model.ModelFile;
+using Gemma4Edge.Runtime;
+using Gemma4Edge.Service;
+using Gemma4Edge.Service.Mqtt;
 
 namespace Gemma4Edge.Cli;
 
@@ -48,8 +50,11 @@ internal static class CommandLine
     {
         var root = new RootCommand("Runs small Gemma 4 models on this machine's CPU and answers over MQTT.")
         {
+            DemoVerb.Create(terminal),
+            ServeVerb.Create(terminal),
             RunVerb.Create(terminal),
             ChatVerb.Create(terminal),
+            SendVerb.Create(terminal),
             InspectVerb.Create(terminal),
             LogitsVerb.Create(terminal),
             TokenizeVerb.Create(terminal),
@@ -96,9 +101,11 @@ internal static class CommandLine
         CommandException e => (e.ExitCode, e.Message),
         ModelFileException e => (ExitCode.BadModelFile, e.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
+        ConfigurationException e => (ExitCode.WrongUsage, e.Message),
+        BrokerUnavailableException e => (ExitCode.Broker, e.Message),
+        TimeoutException or ContextOverflowException => (ExitCode.Failed, failure.Message),
         OutOfMemoryException => (ExitCode.NoMemoryOrDisk, "The memory of this machine does not suffice: choose a smaller --context or a smaller model."),
         IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message.TrimEnd('.')}. Free some space and run it again."),
-        SocketException e => (ExitCode.Broker, $"{e.Message} Check that the broker runs and that its address is right."),
         IOException or UnauthorizedAccessException => (ExitCode.Failed, failure.Message),
         _ => (ExitCode.Failed, $"{failure.Message} This is a fault of the program: run it again with --verbose and report what it prints."),
     };

@@ -34,16 +34,41 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
     public void OnThought(string delta) => Write(terminal.Dim(delta), thought: true);
 
     /// <inheritdoc/>
-    public void OnToolCall(ToolCall call)
+    public void OnToolCall(ToolCall toolCall)
     {
         EndLine();
         _prefill.Dispose();
-        terminal.Out.WriteLine(terminal.Accent(Describe(call)));
+        terminal.Out.WriteLine(terminal.Accent(Describe(toolCall)));
         terminal.Out.Flush();
     }
 
     /// <inheritdoc/>
     public void OnDone(GenerationResult result) => EndLine();
+
+    /// <summary>Shows an event that a node sent; the last one ends the line.</summary>
+    /// <exception cref="CommandException">The event tells that there is no answer.</exception>
+    public void Show(JsonElement e)
+    {
+        switch (e.GetProperty("type").GetString())
+        {
+            case "prefill":
+                OnPrefill(e.GetProperty("done").GetInt32(), e.GetProperty("total").GetInt32());
+                break;
+            case "delta":
+                OnText(e.GetProperty("text").GetString()!);
+                break;
+            case "tool_call":
+                OnToolCall(new ToolCall(e.GetProperty("name").GetString()!, e.GetProperty("arguments")));
+                break;
+            case "done":
+                EndLine();
+                break;
+            case "error":
+                EndLine();
+                JsonElement error = e.GetProperty("error");
+                throw CommandException.Failed($"{error.GetProperty("message").GetString()} {error.GetProperty("hint").GetString()}");
+        }
+    }
 
     /// <inheritdoc/>
     public void OnFailed(GenerationFailure failure)
@@ -53,8 +78,8 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
     }
 
     /// <summary>A call as people read it: <c>set_light(area: "kitchen", on: true)</c>.</summary>
-    public static string Describe(ToolCall call) =>
-        $"{call.Name}({string.Join(", ", call.Arguments.EnumerateObject().Select(argument => $"{argument.Name}: {argument.Value.GetRawText()}"))})";
+    private static string Describe(ToolCall toolCall) =>
+        $"{toolCall.Name}({string.Join(", ", toolCall.Arguments.EnumerateObject().Select(argument => $"{argument.Name}: {argument.Value.GetRawText()}"))})";
 
     /// <summary>Takes the progress bar away.</summary>
     public void Dispose() => _prefill.Dispose();

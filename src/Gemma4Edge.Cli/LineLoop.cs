@@ -1,4 +1,5 @@
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service;
 
 namespace Gemma4Edge.Cli;
 
@@ -7,7 +8,7 @@ internal static class LineLoop
 {
     /// <summary>Gives every line that is not empty to <paramref name="takeLine"/>, until it returns false or the input ends.</summary>
     /// <exception cref="OperationCanceledException">Ctrl-C.</exception>
-    public static async Task RunAsync(Terminal terminal, string greeting, Func<string, bool> takeLine)
+    public static async Task RunAsync(Terminal terminal, string greeting, Func<string, Task<bool>> takeLine)
     {
         if (terminal.IsInteractive)
         {
@@ -30,12 +31,12 @@ internal static class LineLoop
 
             try
             {
-                if (!string.IsNullOrWhiteSpace(line) && !takeLine(line))
+                if (!string.IsNullOrWhiteSpace(line) && !await takeLine(line).ConfigureAwait(false))
                 {
                     return;
                 }
             }
-            catch (Exception e) when (e is CommandException or ContextOverflowException or FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
+            catch (Exception e) when (e is CommandException or ConfigurationException or ContextOverflowException or FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException)
             {
                 terminal.Error.WriteLine(e.Message); // a wrong command does not end a conversation
             }

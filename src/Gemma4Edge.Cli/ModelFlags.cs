@@ -38,6 +38,23 @@ internal sealed class ModelFlags
         SkipShared = parsed.GetValue(_skipShared) == "on",
     };
 
+    /// <summary>What was given of these options, as keys of the service's configuration.</summary>
+    public IEnumerable<KeyValuePair<string, string?>> ReadAsConfiguration(ParseResult parsed)
+    {
+        (Option Option, string Key)[] keys = [(_threads, "Model:Threads"), (_context, "Model:Context"), (_kernel, "Model:Kernel"), (_kv, "Model:Kv"), (_skipShared, "Model:SkipShared")];
+        return keys
+            .Where(pair => parsed.GetResult(pair.Option) is { Implicit: false })
+            .Select(pair => KeyValuePair.Create(pair.Key, (string?)InConfiguration(parsed.GetResult(pair.Option)!.Tokens[0].Value)));
+
+        static string InConfiguration(string word) => word switch
+        {
+            "on" => "true",
+            "off" => "false",
+            "auto" => "f16",
+            _ => word,
+        };
+    }
+
     /// <summary>Name of the instruction set that will be used.</summary>
     /// <param name="requested">The user's wish; null = what the environment says, else the best.</param>
     /// <exception cref="CommandException">There is none of that name, or this CPU lacks it.</exception>

@@ -7,6 +7,8 @@ namespace Gemma4Edge.Cli;
 /// <remarks>Tests make one over strings; the flags are then false, as they are in a pipe.</remarks>
 internal sealed class Terminal(TextReader input, TextWriter output, TextWriter error, CancellationToken interrupted)
 {
+    private static readonly UTF8Encoding s_utf8 = new(encoderShouldEmitUTF8Identifier: false); // whatever the locale says
+
     public TextReader In { get; } = input;
 
     public TextWriter Out { get; } = output;
@@ -27,12 +29,15 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
 
     /// <summary>The terminal, pipes or files this process was started with.</summary>
     public static Terminal OfThisProcess(CancellationToken interrupted) =>
-        new(Console.In, new StreamWriter(OpenStandardOutput(), new UTF8Encoding(false)), Console.Error, interrupted)
+        new(Console.IsInputRedirected ? new StreamReader(Console.OpenStandardInput(), s_utf8) : Console.In, new StreamWriter(OpenStandardOutput(), s_utf8), Console.Error, interrupted)
         {
             IsInteractive = !Console.IsInputRedirected && !Console.IsOutputRedirected,
             HasColour = !Console.IsOutputRedirected && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")),
             CanRedraw = !Console.IsErrorRedirected,
         };
+
+    /// <summary>The same, with nobody reading <see cref="Out"/>.</summary>
+    public Terminal WithoutOutput() => new(In, TextWriter.Null, Error, Interrupted) { CanRedraw = CanRedraw };
 
     public string Bold(string text) => Paint("1", text);
 

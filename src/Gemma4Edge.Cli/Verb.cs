@@ -10,7 +10,7 @@ internal sealed class Verb(string name, string description, params string[] exam
     public IReadOnlyList<string> Examples { get; } = examples;
 
     /// <summary>More than fits into one line of description.</summary>
-    public string? Notes { get; init; }
+    public string? Notes { get; set; }
 }
 
 /// <summary>The library's help, then the verb's own.</summary>

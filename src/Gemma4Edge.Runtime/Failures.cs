@@ -19,6 +19,13 @@ public static class Failures
     public static GenerationFailure Disabled { get; } =
         new(FailureCode.Disabled, "The node accepts no prompts now.", "Switch it on again with config/enabled/set, or ask another node.");
 
+    /// <summary>Prompt and answer do not fit into the context.</summary>
+    public static GenerationFailure ContextOverflow(ContextOverflowException overflow)
+    {
+        ArgumentNullException.ThrowIfNull(overflow);
+        return new(FailureCode.ContextOverflow, overflow.Message, "Shorten the prompt, clear the session, or give the model a larger context.");
+    }
+
     /// <summary>The line is full.</summary>
     public static GenerationFailure QueueFull(int capacity) =>
         new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");

@@ -127,7 +127,7 @@ public sealed class InferenceWorker : IDisposable
         }
         catch (ContextOverflowException overflow)
         {
-            Fail(queued, new GenerationFailure(FailureCode.ContextOverflow, overflow.Message, "Shorten the prompt, clear the session, or give the model a larger context."));
+            Fail(queued, Failures.ContextOverflow(overflow));
         }
         catch (FormatException wrong)
         {

@@ -59,10 +59,11 @@ public sealed partial class ServiceHost : IAsyncDisposable
     /// <param name="leastLogged">What is logged to stderr.</param>
     /// <param name="owned">Disposed at the end.</param>
     internal static ServiceHost Build(
-        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged = LogLevel.Warning, IDisposable? owned = null)
+        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, IDisposable? owned = null)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
-        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.Warning);
+        // whatever the host would log of a failure is thrown, too
+        builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.None);
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true).AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Services.AddSystemd(); // READY=1 once everything below has started; the journal's log format where systemd started us
         builder.Services.AddSingleton(options).AddSingleton(served);
@@ -75,7 +76,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(services => new MqttBridge(options, served, services.GetRequiredService<ILogger<MqttBridge>>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<MqttBridge>());
         builder.Services.AddHostedService(_ => new WorkerHost(startWorker, stopWorker));
-        builder.Services.AddHostedService<TelemetryPublisher>();
+        builder.Services.AddSingleton<TelemetryPublisher>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
         IHost host = builder.Build();
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
@@ -96,10 +98,14 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         await StartAsync(cancellation).ConfigureAwait(false);
         Task stopped = _host.WaitForShutdownAsync(cancellation);
-        Task first = await Task.WhenAny(stopped, _worker, _bridge.Connection.Completion).ConfigureAwait(false);
+        Task telemetry = _host.Services.GetRequiredService<TelemetryPublisher>().ExecuteTask!;
+        Task first = await Task.WhenAny(stopped, _worker, _bridge.Completion, telemetry).ConfigureAwait(false);
         _host.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
         await stopped.ConfigureAwait(false);
-        await first.ConfigureAwait(false); // a worker or a bridge that broke ends the process with its exception
+        if (first.IsFaulted) // something broke that has no name: it ends the process
+        {
+            await first.ConfigureAwait(false);
+        }
     }
 
     /// <inheritdoc/>
@@ -117,7 +123,15 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         try
         {
-            return InferenceEngine.Open(new EngineOptions { Model = model.Path, Context = model.Context, Threads = model.Threads, Kernel = model.Kernel, Kv = model.Kv });
+            return InferenceEngine.Open(new EngineOptions
+            {
+                Model = model.Path,
+                Context = model.Context,
+                Threads = model.Threads,
+                Kernel = model.Kernel,
+                Kv = model.Kv,
+                SkipShared = model.SkipShared,
+            });
         }
         catch (PlatformNotSupportedException e)
         {
@@ -136,10 +150,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
         BytesPerToken = engine.Model.BytesPerToken,
     };
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
     private static partial void LogModel(ILogger logger, string model, string? kernel, int? threads, int context, string node);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies")]
+    [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies")]
     private static partial void LogNothingDurable(ILogger logger);
 
     private sealed class WorkerHost(Action start, Action stop) : IHostedService

@@ -64,6 +64,7 @@ public sealed partial record ServiceOptions
             Threads = reader.Whole("Threads", 0, 0, 1024),
             Kernel = reader.Text("Kernel", null, "one of " + string.Join(", ", CpuKernels.Names), value => CpuKernels.Names.Contains(value)),
             Kv = reader.Text("Kv", "f16", "f16 or f32", value => value is "f16" or "f32") == "f32" ? KvFormat.F32 : KvFormat.F16,
+            SkipShared = reader.Flag("SkipShared", true),
             Sessions = reader.Whole("Sessions", 8, 1, 1024),
             System = reader.Text("System", null),
         };
@@ -153,6 +154,9 @@ public sealed record ModelOptions
 
     /// <summary>How keys and values are kept.</summary>
     public KvFormat Kv { get; init; } = KvFormat.F16;
+
+    /// <summary>Whether prompt tokens skip the layers that write no keys and values.</summary>
+    public bool SkipShared { get; init; } = true;
 
     /// <summary>Most conversations that are kept.</summary>
     public int Sessions { get; init; } = 8;

@@ -1,9 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
-using System.Text.Json;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Tools;
 
 namespace Gemma4Edge.Cli.Verbs;
 
@@ -30,10 +30,9 @@ internal static class ChatVerb
             "gemma4edge chat model.gguf",
             "gemma4edge chat deploy/demo-model --system \"Areas: kitchen, office.\" --tools deploy/demo-model/tools")
         {
-            Notes = $"Commands inside:\n{Help}",
-            Arguments = { model },
-            Options = { system, tools },
+            model, system, tools,
         };
+        verb.Notes = $"Commands inside:\n{Help}";
         var sampling = new SamplingFlags(verb);
         var options = new ModelFlags(verb);
         verb.SetAction(async (parsed, cancellation) =>
@@ -45,9 +44,9 @@ internal static class ChatVerb
             var chat = new Chat(terminal, engine, session, chosen, maxTokens, sampling.Think(parsed))
             {
                 System = parsed.GetValue(system),
-                Tools = parsed.GetValue(tools) is { } file ? ToolsFile.Read(file) : [],
+                Tools = parsed.GetValue(tools) is { } file ? ToolFiles.Load(file) : [],
             };
-            await LineLoop.RunAsync(terminal, $"{engine.Model.Name}, context {engine.Context} tokens. /help lists the commands.", chat.TakeLine).ConfigureAwait(false);
+            await LineLoop.RunAsync(terminal, $"{engine.Model.Name}, context {engine.Context} tokens. /help lists the commands.", line => Task.FromResult(chat.TakeLine(line))).ConfigureAwait(false);
         });
         return verb;
     }
@@ -79,7 +78,7 @@ internal static class ChatVerb
                     System = rest;
                     break;
                 case "/tools":
-                    Tools = rest is null ? [] : ToolsFile.Read(rest);
+                    Tools = rest is null ? [] : ToolFiles.Load(rest);
                     break;
                 case "/save":
                     Save(rest ?? throw CommandException.WrongUsage("/save needs a file name."));
@@ -105,8 +104,8 @@ internal static class ChatVerb
             var request = new PromptRequest
             {
                 Id = "chat",
-                Prompt = prompt,
-                System = System ?? "",
+                Messages = [.. session.History, new ChatMessage(ChatRole.User, prompt)], // so that System and Tools are these, also when there are none
+                System = System,
                 Tools = Tools,
                 Sampling = sampling,
                 MaxTokens = maxTokens,
@@ -118,36 +117,6 @@ internal static class ChatVerb
             engine.Park(); // the threads would spin while the user thinks
         }
 
-        private static void WriteMessage(Utf8JsonWriter json, ChatMessage message)
-        {
-            json.WriteStartObject();
-            json.WriteString("role", message.Role switch
-            {
-                ChatRole.Assistant => "assistant",
-                ChatRole.Tool => "tool",
-                ChatRole.User => "user",
-                _ => "system",
-            });
-            json.WriteString("content", message.Text);
-            if (message.Reasoning is not null)
-            {
-                json.WriteString("reasoning", message.Reasoning);
-            }
-
-            if (message.ToolCalls.Count > 0)
-            {
-                json.WriteStartArray("tool_calls");
-                foreach (ToolCall call in message.ToolCalls)
-                {
-                    call.WriteTo(json);
-                }
-
-                json.WriteEndArray();
-            }
-
-            json.WriteEndObject();
-        }
-
         private void Save(string path)
         {
             using StreamWriter file = File.CreateText(path);
@@ -156,7 +125,7 @@ internal static class ChatVerb
                 json.WriteStartArray("messages");
                 foreach (ChatMessage message in session.History)
                 {
-                    WriteMessage(json, message);
+                    message.WriteTo(json);
                 }
 
                 json.WriteEndArray();

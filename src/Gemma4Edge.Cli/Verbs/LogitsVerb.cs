@@ -44,7 +44,7 @@ internal static class LogitsVerb
             KvCache cache = engine.NewCache();
             if (path is null)
             {
-                WriteBest(terminal, Prefill.Run(engine.Transformer, ids, cache, terminal.Interrupted, progress));
+                WriteBest(terminal, Prefill.Run(engine.Transformer, ids, cache, terminal.Interrupted, done => progress.Report(done, ids.Length)));
                 return;
             }
 
@@ -55,7 +55,7 @@ internal static class LogitsVerb
             }
             else
             {
-                file.Write(MemoryMarshal.AsBytes(Prefill.Run(engine.Transformer, ids, cache, terminal.Interrupted, progress)));
+                file.Write(MemoryMarshal.AsBytes(Prefill.Run(engine.Transformer, ids, cache, terminal.Interrupted, done => progress.Report(done, ids.Length))));
             }
         });
         return verb;

@@ -1,6 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Mqtt;
+using Gemma4Edge.Service.Tools;
 
 namespace Gemma4Edge.Cli.Verbs;
 
@@ -35,15 +38,31 @@ internal static class RunVerb
                 Id = "run",
                 Prompt = text == "-" ? terminal.In.ReadToEnd() : text,
                 System = parsed.GetValue(system),
-                Tools = parsed.GetValue(tools) is { } file ? ToolsFile.Read(file) : null,
+                Tools = parsed.GetValue(tools) is { } file ? ToolFiles.Load(file) : null,
                 Sampling = sampling.Read(parsed, engine.DefaultSampling),
                 MaxTokens = sampling.MaxTokens(parsed),
                 Think = sampling.Think(parsed),
                 ReceivedTimestamp = Stopwatch.GetTimestamp(),
             };
             ChatSession session = engine.OpenSession();
-            using var sink = new ConsoleSink(terminal);
-            sink.OnDone(session.Generate(request, sink, terminal.Interrupted));
+            bool inJson = parsed.GetValue(json);
+            using var sink = new ConsoleSink(inJson ? terminal.WithoutOutput() : terminal);
+            try
+            {
+                GenerationResult result = session.Generate(request, sink, terminal.Interrupted);
+                sink.OnDone(result);
+                if (inJson)
+                {
+                    terminal.Out.WriteLine(Encoding.UTF8.GetString(Payloads.Done(request.Id, 0, result, request.Tools)));
+                }
+
+                return ExitCode.Done;
+            }
+            catch (ContextOverflowException e) when (inJson)
+            {
+                terminal.Out.WriteLine(Encoding.UTF8.GetString(Payloads.Error(request.Id, 0, Failures.ContextOverflow(e))));
+                return ExitCode.Failed;
+            }
         });
         return verb;
     }

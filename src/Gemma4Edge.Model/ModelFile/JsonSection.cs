@@ -44,7 +44,7 @@ internal sealed class JsonSection
         {
             if (Utf8.IsValid(utf8.Span))
             {
-                JsonElement root = JsonDocument.Parse(utf8, new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false }).RootElement;
+                JsonElement root = StrictJson.Parse(utf8, MaxDepth);
                 if (root.ValueKind == JsonValueKind.Object)
                 {
                     return new JsonSection(path, "", root);

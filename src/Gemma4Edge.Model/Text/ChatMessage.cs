@@ -80,6 +80,44 @@ public sealed record ChatMessage(ChatRole Role, string? Text = null)
     /// <exception cref="FormatException">Something has the wrong shape; the message begins with its path.</exception>
     public static ChatMessage Parse(JsonElement json, string path = "message") => JsonAt.Parse(json, path, Parse);
 
+    /// <summary>Writes what a text conversation holds: role, content, reasoning, tool_calls, name. Media and Gemma's own tool responses are left out.</summary>
+    public void WriteTo(Utf8JsonWriter writer)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        writer.WriteStartObject();
+        writer.WriteString("role", Role switch
+        {
+            ChatRole.System => "system",
+            ChatRole.Developer => "developer",
+            ChatRole.User => "user",
+            ChatRole.Assistant => "assistant",
+            _ => "tool",
+        });
+        writer.WriteString("content", Text);
+        if (Name is not null)
+        {
+            writer.WriteString("name", Name);
+        }
+
+        if (Reasoning is not null)
+        {
+            writer.WriteString("reasoning", Reasoning);
+        }
+
+        if (ToolCalls.Count > 0)
+        {
+            writer.WriteStartArray("tool_calls");
+            foreach (ToolCall toolCall in ToolCalls)
+            {
+                toolCall.WriteTo(writer);
+            }
+
+            writer.WriteEndArray();
+        }
+
+        writer.WriteEndObject();
+    }
+
     internal static ChatMessage Parse(JsonAt json)
     {
         JsonAt? content = json.Find("content");

@@ -61,8 +61,7 @@ internal ref partial struct ToolCallReader
         json.Flush();
         try
         {
-            using JsonDocument arguments = JsonDocument.Parse(buffer.WrittenMemory, new JsonDocumentOptions { AllowDuplicateProperties = false });
-            call = new ToolCall(name, arguments.RootElement.Clone());
+            call = new ToolCall(name, StrictJson.Parse(buffer.WrittenMemory, MaxDepth));
             return true;
         }
         catch (JsonException)                            // a key that stands twice: which one is meant?

@@ -48,6 +48,7 @@ internal static class BrokerConnection
     }
 
     /// <summary>Whether an exception tells that the connection is bad, not that the program is.</summary>
+    /// <remarks>The client library throws InvalidOperationException when it is called while an earlier connect or disconnect is still under way.</remarks>
     public static bool IsNetworkFailure(Exception e, CancellationToken cancellation) =>
         e is MqttCommunicationException or SocketException or IOException or TimeoutException or MqttProtocolViolationException or InvalidOperationException
         || (e is OperationCanceledException && !cancellation.IsCancellationRequested);

@@ -17,12 +17,18 @@ internal sealed class EmbeddedBroker(BrokerAddress address) : IHostedService, ID
         .WithDefaultEndpointPort(address.Port)
         .WithPersistentSessions()
         .WithMaxPendingMessagesPerClient(MaxPendingMessagesPerClient)
-        .Build());
+        .Build(), [new NamingServerAdapter()]);
 
     /// <inheritdoc/>
     /// <exception cref="BrokerUnavailableException">The port is in use.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
+        // MQTT 5 lets a client leave its name to the broker, which tells it; this one would refuse it
+        _server.ValidatingConnectionAsync += e =>
+        {
+            e.AssignedClientIdentifier = string.IsNullOrEmpty(e.ClientId) ? NamingServerAdapter.NewClientId : null;
+            return Task.CompletedTask;
+        };
         try
         {
             await _server.StartAsync().ConfigureAwait(false);

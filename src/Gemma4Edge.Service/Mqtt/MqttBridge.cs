@@ -19,7 +19,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     private readonly NodeState _state;
     private readonly ILogger<MqttBridge> _log;
     private readonly CancellationTokenSource _stopping = new();
-    private Task _publishingState = Task.CompletedTask;
+    private readonly MqttConnection _connection;
 
     public MqttBridge(ServiceOptions options, ServedModel served, ILogger<MqttBridge> log, TimeProvider? time = null)
     {
@@ -29,19 +29,23 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _parser = new RequestParser(_topics, new ReplyTopic(_topics, options.Mqtt.ReplyPrefixes));
         _recent = new RecentRequests(time ?? TimeProvider.System);
         _state = new NodeState(options, served.Sampling, served.Tools, served.Info, served.Queue);
-        Connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, OnReceived, log);
+        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, OnReceived, log);
     }
 
     /// <summary>What waits to be published.</summary>
     public Outbox Outbox { get; } = new();
 
-    public MqttConnection Connection { get; }
+    /// <summary>How often the connection was lost and made again.</summary>
+    public long Reconnects => _connection.Reconnects;
+
+    /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
+    public Task Completion { get; private set; } = Task.CompletedTask;
 
     /// <inheritdoc/>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        await Connection.StartAsync(cancellationToken).ConfigureAwait(false);
-        _publishingState = PublishStateAsync(_stopping.Token);
+        await _connection.StartAsync(cancellationToken).ConfigureAwait(false);
+        Completion = RunAsync(_stopping.Token);
     }
 
     /// <inheritdoc/>
@@ -50,14 +54,14 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         await _stopping.CancelAsync().ConfigureAwait(false); // what still arrives is answered "interrupted", like what waits
         _served.Queue.EndWaiting(Failures.Interrupted);
         Outbox.TryAddPassing(new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true });
-        await Connection.StopAsync(new OutboundMessage(_topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellationToken).ConfigureAwait(false);
+        await _connection.StopAsync(new OutboundMessage(_topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellationToken).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         _stopping.Cancel();
-        Connection.Dispose();
+        _connection.Dispose();
     }
 
     /// <summary>What is published after each connect. The last line is what others wait for: everything else stands by then.</summary>
@@ -72,6 +76,18 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         ];
     }
 
+    private async Task RunAsync(CancellationToken stopping)
+    {
+        try
+        {
+            await (await Task.WhenAny(_connection.Completion, PublishStateAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            // stopped
+        }
+    }
+
     private async Task PublishStateAsync(CancellationToken stopping)
     {
         while (true)
@@ -82,7 +98,8 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
     }
 
-    private void OnReceived(InboundMessage message)
+    /// <summary>Takes what arrives; never waits.</summary>
+    internal void OnReceived(InboundMessage message)
     {
         if (message.Retained)
         {
@@ -254,15 +271,15 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             ? number
             : throw new FormatException(FormattableString.Invariant($"config/{key}/set: expected a number from {min} to {max}."));
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
+    [LoggerMessage(EventId = 11, Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
     private partial void LogRetained(string topic);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Dropped a message on {topic}: too many replies wait for the broker")]
+    [LoggerMessage(EventId = 12, Level = LogLevel.Warning, Message = "Dropped a message on {topic}: too many replies wait for the broker")]
     private partial void LogNoRoom(string topic);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Request {id} was delivered again and is not run twice")]
+    [LoggerMessage(EventId = 13, Level = LogLevel.Information, Message = "Request {id} was delivered again and is not run twice")]
     private partial void LogDuplicate(string id);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{topic}: {problem}")]
+    [LoggerMessage(EventId = 14, Level = LogLevel.Warning, Message = "{topic}: {problem}")]
     private partial void LogBadCommand(string topic, string problem);
 }

@@ -21,14 +21,14 @@ internal sealed partial class MqttConnection(
     /// <summary>Larger packets are not delivered: beyond this even the refusal would cost too much memory.</summary>
     private const uint MaximumPacketBytes = 4 << 20;
 
-    private const int AttemptsPerMessage = 3;
+    private const int AttemptsPerMessage = 5;
+    private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan s_firstDelay = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan s_longestDelay = TimeSpan.FromSeconds(30);
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
     private readonly SemaphoreSlim _lost = new(0);
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private TaskCompletionSource _online = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _reconnects;
 
     /// <summary>How often the connection was lost and made again.</summary>
@@ -104,7 +104,6 @@ internal sealed partial class MqttConnection(
         }
 
         outbox.IsConnected = true;
-        _online.TrySetResult();
     }
 
     private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}", options.User, options.PasswordFile)
@@ -181,9 +180,14 @@ internal sealed partial class MqttConnection(
         while (true)
         {
             OutboundMessage message = await outbox.TakeAsync(stopping).ConfigureAwait(false);
-            for (int attempt = 1; ; attempt++)
+            for (int attempts = 0; ;)
             {
-                await Volatile.Read(ref _online).Task.WaitAsync(stopping).ConfigureAwait(false);
+                if (!outbox.IsConnected || !_client.IsConnected)
+                {
+                    await Task.Delay(s_away, stopping).ConfigureAwait(false);
+                    continue;
+                }
+
                 try
                 {
                     await SendAsync(message, stopping).ConfigureAwait(false);
@@ -191,13 +195,13 @@ internal sealed partial class MqttConnection(
                 }
                 catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
                 {
-                    if (attempt == AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
+                    if (++attempts == AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
                     {
                         LogGivenUp(message.Topic, e.Message);
                         break;
                     }
 
-                    await Task.Delay(s_firstDelay, stopping).ConfigureAwait(false);
+                    await Task.Delay(s_away, stopping).ConfigureAwait(false);
                 }
             }
 
@@ -242,11 +246,6 @@ internal sealed partial class MqttConnection(
         if (e.ClientWasConnected && !_stopping.IsCancellationRequested)
         {
             outbox.IsConnected = false;
-            if (_online.Task.IsCompleted)
-            {
-                Volatile.Write(ref _online, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
-            }
-
             LogLost(options.Address, e.Reason, e.ReasonString ?? e.Exception?.Message);
             _lost.Release();
         }
@@ -254,21 +253,21 @@ internal sealed partial class MqttConnection(
         return Task.CompletedTask;
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Connected to {broker}")]
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Connected to {broker}")]
     private partial void LogConnected(BrokerAddress broker);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Lost {broker}: {reason} {detail}")]
+    [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Lost {broker}: {reason} {detail}")]
     private partial void LogLost(BrokerAddress broker, MqttClientDisconnectReason reason, string? detail);
 
-    [LoggerMessage(Level = LogLevel.Debug, Message = "{problem}")]
+    [LoggerMessage(EventId = 3, Level = LogLevel.Debug, Message = "{problem}")]
     private partial void LogStillAway(string problem);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "A message on {topic} could not be published and is given up: {reason}")]
+    [LoggerMessage(EventId = 4, Level = LogLevel.Error, Message = "A message on {topic} could not be published and is given up: {reason}")]
     private partial void LogGivenUp(string topic, string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker refuses a message on {topic}: {code}")]
+    [LoggerMessage(EventId = 5, Level = LogLevel.Warning, Message = "The broker refuses a message on {topic}: {code}")]
     private partial void LogRefused(string topic, MqttClientPublishReasonCode code);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
+    [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
     private partial void LogFarewellFailed(string reason);
 }

@@ -22,10 +22,15 @@ internal sealed class Outbox
     private const int MaxPassing = 256;
     private const int MaxWaiting = 1024;
     private readonly Channel<OutboundMessage> _messages = Channel.CreateUnbounded<OutboundMessage>(new UnboundedChannelOptions { SingleReader = true });
+    private volatile bool _isConnected;
     private int _waiting;
 
     /// <summary>Whether the broker is there.</summary>
-    public bool IsConnected { get; set; }
+    public bool IsConnected
+    {
+        get => _isConnected;
+        set => _isConnected = value;
+    }
 
     /// <summary>Whether a further request can be answered.</summary>
     public bool HasRoom => Volatile.Read(ref _waiting) < MaxWaiting;

@@ -1,11 +1,23 @@
 using System.Text.Json;
+using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Service.Mqtt;
 
-/// <summary>A prompt as a client sends it; null = the node decides.</summary>
-/// <param name="Prompt">The user's text.</param>
-public sealed record OutgoingRequest(string Prompt)
+/// <summary>A request as a client sends it; null = the node decides.</summary>
+public sealed record OutgoingRequest
 {
+    /// <summary>A user's text.</summary>
+    public OutgoingRequest(string prompt) => Prompt = prompt;
+
+    /// <summary>A whole conversation.</summary>
+    public OutgoingRequest(IReadOnlyList<ChatMessage> messages) => Messages = messages;
+
+    /// <summary>The user's text; null = <see cref="Messages"/> has it.</summary>
+    public string? Prompt { get; }
+
+    /// <summary>The conversation, oldest message first; null = <see cref="Prompt"/> is all.</summary>
+    public IReadOnlyList<ChatMessage>? Messages { get; }
+
     /// <summary>Names the request.</summary>
     public string Id { get; init; } = Guid.NewGuid().ToString("N");
 
@@ -39,7 +51,17 @@ public sealed record OutgoingRequest(string Prompt)
     internal byte[] ToPayload() => Payloads.Object(json =>
     {
         json.WriteString("id", Id);
-        json.WriteString("prompt", Prompt);
+        Write(Prompt is not null, "prompt", name => json.WriteString(name, Prompt));
+        Write(Messages is not null, "messages", name =>
+        {
+            json.WriteStartArray(name);
+            foreach (ChatMessage message in Messages!)
+            {
+                message.WriteTo(json);
+            }
+
+            json.WriteEndArray();
+        });
         Write(Session is not null, "session", name => json.WriteString(name, Session));
         Write(System is not null, "system", name => json.WriteString(name, System));
         Write(Stream, "stream", name => json.WriteBoolean(name, true));

@@ -1,4 +1,4 @@
-using System.Security.Cryptography;
+using System.IO.Hashing;
 
 namespace Gemma4Edge.Service.Mqtt;
 
@@ -33,7 +33,7 @@ internal sealed class RecentRequests(TimeProvider time)
     /// <param name="final">The final event, if it is finished.</param>
     public Delivery Admit(string key, ReadOnlySpan<byte> payload, out byte[]? final)
     {
-        byte[] hash = SHA256.HashData(payload);
+        UInt128 hash = XxHash128.HashToUInt128(payload); // not SHA-256: that is OpenSSL's, which a static binary has not
         lock (_entries)
         {
             Prune();
@@ -41,7 +41,7 @@ internal sealed class RecentRequests(TimeProvider time)
             if (_entries.TryGetValue(key, out Entry? entry))
             {
                 final = entry.Final;
-                return !entry.Hash.AsSpan().SequenceEqual(hash) ? Delivery.Conflict : final is null ? Delivery.Running : Delivery.Finished;
+                return entry.Hash != hash ? Delivery.Conflict : final is null ? Delivery.Running : Delivery.Finished;
             }
 
             entry = new Entry(key, hash, time.GetTimestamp());
@@ -95,11 +95,11 @@ internal sealed class RecentRequests(TimeProvider time)
         }
     }
 
-    private sealed class Entry(string key, byte[] hash, long received)
+    private sealed class Entry(string key, UInt128 hash, long received)
     {
         public string Key { get; } = key;
 
-        public byte[] Hash { get; } = hash;
+        public UInt128 Hash { get; } = hash;
 
         public long Received { get; } = received;
 

@@ -11,6 +11,9 @@ public sealed record DeviceReadings
     /// <summary>Memory of the machine.</summary>
     public static long? MemoryBytes { get; } = KilobytesOf("/proc/meminfo", "MemTotal:");
 
+    /// <summary>Most resident memory so far.</summary>
+    public long? PeakRssBytes { get; init; }
+
     /// <summary>Resident memory of the process: anonymous and file-backed together.</summary>
     public long? RssBytes { get; init; }
 
@@ -45,6 +48,7 @@ public sealed record DeviceReadings
     public static DeviceReadings Read() => new()
     {
         RssBytes = KilobytesOf("/proc/self/status", "VmRSS:"),
+        PeakRssBytes = KilobytesOf("/proc/self/status", "VmHWM:"),
         RssAnonymousBytes = KilobytesOf("/proc/self/status", "RssAnon:"),
         RssFileBytes = KilobytesOf("/proc/self/status", "RssFile:"),
         PssBytes = KilobytesOf("/proc/self/smaps_rollup", "Pss:"),

@@ -15,7 +15,7 @@ internal sealed class TelemetryPublisher(ServiceOptions options, ServedModel ser
         do
         {
             byte[] payload = Payloads.Telemetry(
-                DateTimeOffset.UtcNow, served.Metrics.Snapshot(), DeviceReadings.Read(), served.Residency(), served.Queue.Count, bridge.Connection.Reconnects);
+                DateTimeOffset.UtcNow, served.Metrics.Snapshot(), DeviceReadings.Read(), served.Residency(), served.Queue.Count, bridge.Reconnects);
             bridge.Outbox.TryAddPassing(new OutboundMessage(_topic, payload) { AtLeastOnce = false });
         }
         while (await timer.WaitForNextTickAsync(stoppingToken).ConfigureAwait(false));

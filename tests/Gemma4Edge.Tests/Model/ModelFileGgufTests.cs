@@ -59,6 +59,17 @@ public class ModelFileGgufTests
     }
 
     [Fact]
+    public unsafe void Open_GivesEachExpertItsOwnRows()
+    {
+        using LoadedModel model = LoadedModel.Open(TestData.Path("oracle/tiny-e-f32.gguf"));
+        ExpertWeights experts = model.Weights.Layers[0].Experts!;
+        foreach (IReadOnlyList<WeightMatrix> stack in new[] { experts.GateUpProj, experts.DownProj })
+        {
+            Assert.All(Enumerable.Range(0, 8), expert => Assert.Equal(expert * stack[0].Bytes, stack[expert].Data - stack[0].Data));
+        }
+    }
+
+    [Fact]
     public void Open_CountsOneRowOfThePerLayerTable_InBytesPerToken()
     {
         using LoadedModel model = LoadedModel.Open(TestData.Path("oracle/tiny-a-f32.gguf"));

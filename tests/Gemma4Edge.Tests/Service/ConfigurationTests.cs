@@ -1,0 +1,124 @@
+using Gemma4Edge.Kernels;
+using Gemma4Edge.Service;
+using Gemma4Edge.Service.Tools;
+
+namespace Gemma4Edge.Tests.Service;
+
+public sealed class ConfigurationTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("gemma4edge-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Read_TakesEveryKey()
+    {
+        Write("10.json", """
+            {"Model":{"Path":"m.gguf","Context":512,"Threads":2,"Kernel":"scalar","Kv":"f32","Sessions":3,"System":"Be short."},
+             "Mqtt":{"Broker":"mqtt://broker:1884","EmbeddedPort":1885,"Node":"bath","User":"u","ReplyPrefixes":["a/","b/"],"SessionExpirySeconds":7},
+             "Queue":{"Capacity":2,"DefaultDeadlineSeconds":9},"Sampling":{"MaxTokens":5,"Temperature":0.5,"TopK":4,"TopP":0.9,"MinP":0.1,"Thinking":true},
+             "Telemetry":{"IntervalSeconds":3}}
+            """);
+        ServiceOptions options = Read();
+        Assert.Equal(new ModelOptions { Path = "m.gguf", Context = 512, Threads = 2, Kernel = "scalar", Kv = KvFormat.F32, Sessions = 3, System = "Be short." }, options.Model);
+        Assert.Equal(("bath", "u", 7), (options.Mqtt.Node, options.Mqtt.User, options.Mqtt.SessionExpirySeconds));
+        Assert.Equal(new BrokerAddress("broker", 1884), options.Mqtt.Address);
+        Assert.Equal(["a/", "b/"], options.Mqtt.ReplyPrefixes);
+        Assert.Equal(new QueueOptions { Capacity = 2, DefaultDeadlineSeconds = 9 }, options.Queue);
+        Assert.Equal(new SamplingDefaults { MaxTokens = 5, Temperature = 0.5f, TopK = 4, TopP = 0.9f, MinP = 0.1f, Thinking = true }, options.Sampling);
+        Assert.Equal(3, options.Telemetry.IntervalSeconds);
+    }
+
+    [Fact]
+    public void Load_LaterPlacesWin()
+    {
+        Write("10.json", """{"Model":{"Path":"file"},"Queue":{"Capacity":2,"DefaultDeadlineSeconds":2},"Sampling":{"MaxTokens":2}}""");
+        Write("20.json", """{"Queue":{"DefaultDeadlineSeconds":3},"Sampling":{"MaxTokens":3}}""");
+        Environment.SetEnvironmentVariable("GEMMA4EDGE__Sampling__MaxTokens", "4");
+        try
+        {
+            ServiceOptions options = Read(("Model:Path", "line"), ("Mqtt:Broker", null));
+            Assert.Equal(("line", 2, 3, 4, "embedded"), (options.Model.Path, options.Queue.Capacity, options.Queue.DefaultDeadlineSeconds, options.Sampling.MaxTokens, options.Mqtt.Broker));
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("GEMMA4EDGE__Sampling__MaxTokens", null);
+        }
+    }
+
+    [Theory]
+    [InlineData("""{"Mqtt":{"Brokr":"x"}}""", "Mqtt:Brokr", "Broker, EmbeddedPort")]
+    [InlineData("""{"Mqtt":{"Brokr":{"a":{"b":1}}}}""", "Mqtt:Brokr", "no such key")]
+    [InlineData("""{"Mqt":{"Broker":"x"}}""", "Mqt ", "Model, Mqtt, Queue")]
+    [InlineData("""{"Mqtt":"x"}""", "Mqtt ", "an object")]
+    [InlineData("""{"Mqtt":{"Broker":{"Host":"x"}}}""", "Mqtt:Broker", "embedded or mqtt://")]
+    [InlineData("""{"Mqtt":{"Broker":"mqtts://x"}}""", "'mqtts://x'", "embedded or mqtt://")]
+    [InlineData("""{"Mqtt":{"Broker":"mqtt://u:p@x"}}""", "Mqtt:Broker", "embedded or mqtt://")]
+    [InlineData("""{"Mqtt":{"EmbeddedPort":70000}}""", "'70000'", "1 to 65535")]
+    [InlineData("""{"Mqtt":{"Node":"a/b"}}""", "'a/b'", "1 to 64")]
+    [InlineData("""{"Mqtt":{"Node":"fleet"}}""", "'fleet'", "not fleet or reply")]
+    [InlineData("""{"Mqtt":{"ReplyPrefixes":["a/","b"]}}""", "Mqtt:ReplyPrefixes:1", "ends with /")]
+    [InlineData("""{"Mqtt":{"ReplyPrefixes":["a/#/"]}}""", "Mqtt:ReplyPrefixes:0", "wildcard")]
+    [InlineData("""{"Mqtt":{"PasswordFile":"/no/such"}}""", "Mqtt:PasswordFile", "a file")]
+    [InlineData("""{"Model":{"Kernel":"mmx"}}""", "'mmx'", "scalar")]
+    [InlineData("""{"Model":{"Kv":"q4"}}""", "'q4'", "f16 or f32")]
+    [InlineData("""{"Queue":{"Capacity":"many"}}""", "'many'", "1 to 1024")]
+    [InlineData("""{"Sampling":{"Temperature":"NaN"}}""", "'NaN'", "0 to 10")]
+    [InlineData("""{"Sampling":{"Thinking":"maybe"}}""", "'maybe'", "true or false")]
+    [InlineData("""{"Tools":{"Path":"/no/such"}}""", "Tools:Path", "folder")]
+    public void Read_NamesTheKeyItsValueAndWhatIsAllowed(string json, string named, string allowed)
+    {
+        string file = Write("10.json", json);
+        string message = Assert.Throws<ConfigurationException>(() => Read(("Model:Path", "m"))).Message;
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Contains(allowed, message, StringComparison.Ordinal);
+        Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_RefusesWhatIsNotThere_OrNotJson()
+    {
+        Assert.Contains("/no/such", Assert.Throws<ConfigurationException>(() => ServiceConfiguration.Load("/no/such", [])).Message, StringComparison.Ordinal);
+        string file = Write("10.json", "{");
+        Assert.Contains(file, Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
+        Write("10.json", "{}");
+        Assert.Contains("Model:Path", Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("kitchen-pi", "kitchen-pi")]
+    [InlineData("Kü.che", "K--che")]
+    [InlineData("fleet", "node")]
+    [InlineData("", "node")]
+    public void Node_IsMadeFromAnyHostName(string host, string node) => Assert.Equal(node, MqttOptions.NodeOf(host));
+
+    [Fact]
+    public void Tools_AreReadFromAFolder()
+    {
+        Assert.Equal(8, ToolFiles.Load(Path.Combine(TestData.DemoModel, "tools")).Count);
+        Assert.Equal("b", ToolFiles.Load(Write("list.json", """[{"name":"a"},{"type":"function","function":{"name":"b"}}]"""))[1].Name);
+    }
+
+    [Theory]
+    [InlineData("""{"name":"a","action":{"publish":"x"}}""", "'action'")]
+    [InlineData("""{"description":"x"}""", "name")]
+    [InlineData("""{"name":"a","parameters":[]}""", "parameters")]
+    [InlineData("""[{"name":"a"},{"name":"a"}]""", "twice")]
+    [InlineData("{", "tool.json")]
+    [InlineData("5", "tool.json")]
+    public void Tools_WhatIsNoDeclarationIsRefused(string json, string named)
+    {
+        string file = Write("tool.json", json);
+        Assert.Contains(named, Assert.Throws<ConfigurationException>(() => ToolFiles.Load(file)).Message, StringComparison.Ordinal);
+    }
+
+    private string Write(string name, string json)
+    {
+        string file = Path.Combine(_folder, name);
+        File.WriteAllText(file, json);
+        return file;
+    }
+
+    private ServiceOptions Read(params (string Key, string? Value)[] overrides) =>
+        ServiceOptions.Read(ServiceConfiguration.Load(_folder, overrides.Select(pair => KeyValuePair.Create(pair.Key, pair.Value))));
+}

@@ -1,0 +1,118 @@
+using System.Text.Json;
+using Gemma4Edge.Model.Text;
+using Gemma4Edge.Runtime;
+using Gemma4Edge.Service;
+using Gemma4Edge.Service.Telemetry;
+
+namespace Gemma4Edge.Tests.Service;
+
+/// <summary>Stands where the model stands: a thread that takes requests and answers them as its prompt says.</summary>
+/// <remarks><c>wait</c> = works until it is cancelled; <c>call</c> = one tool call; anything else = <c>You said: </c> and the prompt, word by word.</remarks>
+internal sealed class ScriptedModel : IDisposable
+{
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _completion = new();
+    private readonly Thread _thread;
+
+    public ScriptedModel(int capacity = 16)
+    {
+        var queue = new RequestQueue(capacity);
+        Served = new ServedModel(queue, new EngineMetrics(), new NodeInfo { Model = "scripted", Context = 1024, Kernel = "none", Threads = 1 })
+        {
+            ClearSessions = Cleared.Add,
+            Residency = () => new MappedResidency(123, null),
+            Tools = [new ToolDefinition("set_light", "Switch lights")],
+        };
+        _thread = new Thread(Work) { IsBackground = true };
+    }
+
+    public ServedModel Served { get; }
+
+    public List<string?> Cleared { get; } = [];
+
+    public List<PromptRequest> Seen { get; } = [];
+
+    public Task Completion => _completion.Task;
+
+    public void Start() => _thread.Start();
+
+    public void Stop()
+    {
+        _stopping.Cancel();
+        if (_thread.IsAlive)
+        {
+            _thread.Join();
+        }
+    }
+
+    public void Dispose()
+    {
+        Stop();
+        Served.Queue.Dispose();
+        Served.Metrics.Dispose();
+    }
+
+    private void Work()
+    {
+        try
+        {
+            while (true)
+            {
+                QueuedRequest next = Served.Queue.Take(_stopping.Token);
+                Answer(next);
+                Served.Queue.Release();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            _completion.SetResult();
+        }
+    }
+
+    private void Answer(QueuedRequest queued)
+    {
+        lock (Seen)
+        {
+            Seen.Add(queued.Request);
+        }
+
+        if (queued.Request.DeadlineTimestamp < System.Diagnostics.Stopwatch.GetTimestamp())
+        {
+            queued.Sink.OnFailed(Failures.Expired);
+            return;
+        }
+
+        string prompt = queued.Request.Prompt ?? "messages";
+        queued.Sink.OnStart(1.25, 12, 4);
+        queued.Sink.OnPrefill(4, 8);
+        queued.Sink.OnPrefill(8, 8);
+        if (prompt == "wait")
+        {
+            WaitHandle.WaitAny([queued.Cancellation.WaitHandle, _stopping.Token.WaitHandle]);
+            queued.Sink.OnFailed(_stopping.IsCancellationRequested ? Failures.Interrupted : Failures.Cancelled);
+            return;
+        }
+
+        string text = "";
+        List<ToolCall> calls = [];
+        if (prompt == "call")
+        {
+            calls.Add(new ToolCall("set_light", JsonDocument.Parse("""{"area":"kitchen","on":true}""").RootElement));
+            calls.Add(new ToolCall("open_safe", JsonDocument.Parse("{}").RootElement));
+            calls.ForEach(queued.Sink.OnToolCall);
+        }
+        else
+        {
+            foreach (string word in $"You said: {prompt}".Split(' '))
+            {
+                string delta = text.Length == 0 ? word : $" {word}";
+                text += delta;
+                queued.Sink.OnText(delta);
+            }
+        }
+
+        var result = new GenerationResult(text, calls, calls.Count > 0 ? FinishReason.ToolCalls : FinishReason.Stop, new TokenUsage(12, 4, 5), new RequestTimings(1.25, 20.04, 400, 50, 120));
+        Served.Metrics.RequestFinished(result, 4096);
+        queued.Sink.OnDone(result);
+    }
+}
