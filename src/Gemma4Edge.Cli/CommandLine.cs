@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using Gemma4Edge.Cli.Verbs;
+using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service;
@@ -100,6 +101,7 @@ internal static class CommandLine
     {
         CommandException e => (e.ExitCode, e.Message),
         ModelFileException e => (ExitCode.BadModelFile, e.Message),
+        KvFormatException e => (ExitCode.WrongUsage, e.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),
         BrokerUnavailableException e => (ExitCode.Broker, e.Message),

@@ -103,10 +103,10 @@ internal static class InspectVerb
         Line("context", $"{config.MaxPositionEmbeddings} tokens");
         foreach (int context in s_contexts.Where(context => context < config.MaxPositionEmbeddings).Append(config.MaxPositionEmbeddings))
         {
-            Line("", $"KV cache at {context,6} tokens: f16 {Size(KvBytes(KvFormat.F16, context))}, f32 {Size(KvBytes(KvFormat.F32, context))}");
+            Line("", $"KV cache at {context,6} tokens: {string.Join(", ", KvCacheFormat.All.Select(format => $"{format.Preset} {Size(KvBytes(format, context))}"))}");
         }
 
-        long KvBytes(KvFormat format, int context) => KvCache.BytesOf(config, format, context, EngineOptions.DefaultPrefillChunk);
+        long KvBytes(KvCacheFormat format, int context) => KvCache.BytesOf(config, format, context, EngineOptions.DefaultPrefillChunk);
 
         void Line(string label, string value) => output.WriteLine($"  {label,-11} {value}");
     }
