@@ -9,11 +9,14 @@ namespace Gemma4Edge.Model;
 /// <param name="Full">Format of full layers.</param>
 public sealed record KvCacheFormat(string Preset, KvLayerFormat Sliding, KvLayerFormat Full)
 {
-    /// <summary>What is used where nobody chooses.</summary>
-    public static KvCacheFormat Default { get; } = Uniform(KvLayerFormat.F16);
+    /// <summary>The word for <see cref="Default"/>.</summary>
+    public const string Auto = "auto";
 
     /// <summary>Exact.</summary>
     public static KvCacheFormat F32 { get; } = Uniform(KvLayerFormat.F32);
+
+    /// <summary>What is used where nobody chooses: half the memory of f16 or less, and answers that are not told apart (tests/soak/quality.md).</summary>
+    public static KvCacheFormat Default { get; } = new(KvLayerFormat.K8V4.Name, KvLayerFormat.Kv8, KvLayerFormat.K8V4);
 
     /// <summary>Every preset. The comparison formats hold every layer, or the sliding layers would hide their error.</summary>
     public static IReadOnlyList<KvCacheFormat> All { get; } =
@@ -21,14 +24,11 @@ public sealed record KvCacheFormat(string Preset, KvLayerFormat Sliding, KvLayer
         F32,
         Uniform(KvLayerFormat.F16),
         Uniform(KvLayerFormat.Kv8),
-        new(KvLayerFormat.K8V4.Name, KvLayerFormat.Kv8, KvLayerFormat.K8V4),
+        Default,
         new(KvLayerFormat.K4V4.Name, KvLayerFormat.Kv8, KvLayerFormat.K4V4),
         Uniform(KvLayerFormat.Polar4),
         Uniform(KvLayerFormat.Prod4),
     ];
-
-    /// <summary>The word for <see cref="Default"/>.</summary>
-    public const string Auto = "auto";
 
     /// <summary>How an exception is written.</summary>
     public static string LayerSyntax { get; } = $"LAYER=FORMAT with one of {string.Join(", ", KvLayerFormat.All.Select(format => format.Name))}";
