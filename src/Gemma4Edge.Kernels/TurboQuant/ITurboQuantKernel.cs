@@ -10,7 +10,7 @@ internal unsafe interface ITurboQuantKernel : ICpuKernel
 {
     /// <summary>Every kernel, best first; the last is the scalar reference, which every CPU runs.</summary>
     static IReadOnlyList<ITurboQuantKernel> All { get; } =
-        [new TurboQuantAvx2<AvxVnniDot>(), new TurboQuantAvx2<Avx2Dot>(), new TurboQuantScalar()];
+        [new TurboQuantAvx2<AvxVnniDot>(), new TurboQuantAvx2<Avx2Dot>(), new TurboQuantNeonDotProd(), new TurboQuantNeon(), new TurboQuantScalar()];
 
     /// <summary>Multiplies the panels [<paramref name="first"/>, first + <paramref name="count"/>) with every token.</summary>
     void Multiply(in PanelProduct product, int first, int count);
