@@ -6,36 +6,37 @@ using System.Runtime.Intrinsics.Arm;
 namespace Gemma4Edge.Kernels;
 
 /// <summary>4 bits: each nibble looks up its level.</summary>
+/// <remarks>The mask is a field because the compiler leaves a struct of one vector in memory and reloads it at every look-up.</remarks>
 /// <inheritdoc cref="TurboQuantLayout"/>
-internal readonly unsafe struct NeonCodes4(Vector128<sbyte> table) : INeonCodes<NeonCodes4>
+internal readonly unsafe struct NeonCodes4(Vector128<sbyte> table, Vector128<byte> nibble) : INeonCodes<NeonCodes4>
 {
     public static int StepBytes => 256;
 
     public static int ProductsPerSum => 4;
 
-    public static NeonCodes4 Open(in PanelProduct.LevelTable levels) => new(NeonCodes.Table(levels, static n => n));
+    public static NeonCodes4 Open(in PanelProduct.LevelTable levels) => new(NeonCodes.Table(levels, static n => n), Vector128.Create((byte)15));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(byte* step, int column, out Vector128<sbyte> t0, out Vector128<sbyte> t1, out Vector128<sbyte> t2, out Vector128<sbyte> t3)
     {
         Vector128<byte> first = Vector128.Load(step + (column * 8));
         Vector128<byte> second = Vector128.Load(step + (column * 8) + 64);
-        t0 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.Low(first));
+        t0 = AdvSimd.Arm64.VectorTableLookup(table, (first & nibble).AsSByte());
         t1 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.High(first));
-        t2 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.Low(second));
+        t2 = AdvSimd.Arm64.VectorTableLookup(table, (second & nibble).AsSByte());
         t3 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.High(second));
     }
 }
 
 /// <summary>3 bits: bit 3 of a nibble belongs to another tile, so the table has every level twice; tiles 6 and 7 are collected from the bits 3 and 7 of three lines.</summary>
 /// <inheritdoc cref="TurboQuantLayout"/>
-internal readonly unsafe struct NeonCodes3(Vector128<sbyte> table) : INeonCodes<NeonCodes3>
+internal readonly unsafe struct NeonCodes3(Vector128<sbyte> table, Vector128<byte> nibble) : INeonCodes<NeonCodes3>
 {
     public static int StepBytes => 192;
 
     public static int ProductsPerSum => 4;
 
-    public static NeonCodes3 Open(in PanelProduct.LevelTable levels) => new(NeonCodes.Table(levels, static n => n & 7));
+    public static NeonCodes3 Open(in PanelProduct.LevelTable levels) => new(NeonCodes.Table(levels, static n => n & 7), Vector128.Create((byte)15));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Load(byte* step, int column, out Vector128<sbyte> t0, out Vector128<sbyte> t1, out Vector128<sbyte> t2, out Vector128<sbyte> t3)
@@ -43,18 +44,18 @@ internal readonly unsafe struct NeonCodes3(Vector128<sbyte> table) : INeonCodes<
         Vector128<byte> a = Vector128.Load(step), b = Vector128.Load(step + 64);
         if (column == 0)
         {
-            t0 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.Low(a));
+            t0 = AdvSimd.Arm64.VectorTableLookup(table, (a & nibble).AsSByte());
             t1 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.High(a));
-            t2 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.Low(b));
+            t2 = AdvSimd.Arm64.VectorTableLookup(table, (b & nibble).AsSByte());
             t3 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.High(b));
             return;
         }
 
         Vector128<byte> c = Vector128.Load(step + 128), tops = Vector128.Create((byte)0x88);
         Vector128<byte> collected = ((a & tops) >> 3) | ((b & tops) >> 2) | ((c & tops) >> 1);
-        t0 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.Low(c));
+        t0 = AdvSimd.Arm64.VectorTableLookup(table, (c & nibble).AsSByte());
         t1 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.High(c));
-        t2 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.Low(collected));
+        t2 = AdvSimd.Arm64.VectorTableLookup(table, (collected & nibble).AsSByte());
         t3 = AdvSimd.Arm64.VectorTableLookup(table, NeonCodes.High(collected));
     }
 }

@@ -67,15 +67,16 @@ internal sealed unsafe class TurboQuantNeon : ITurboQuantKernel
             Vector128<int> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
             for (sbyte* groupEnd = x + group; x < groupEnd; x += Step)
             {
-                for (int column = 0; column < Step; column += 16)
-                {
-                    Vector128<sbyte> x0 = Broadcast(x + column), x1 = Broadcast(x + column + 4), x2 = Broadcast(x + column + 8), x3 = Broadcast(x + column + 12);
-                    Columns16(codes, step, column, x0, x1, x2, x3, ref a0, ref b0);
-                    Columns16(codes, step + Quarter, column, x0, x1, x2, x3, ref a1, ref b1);
-                    Columns16(codes, step + (2 * Quarter), column, x0, x1, x2, x3, ref a2, ref b2);
-                    Columns16(codes, step + (3 * Quarter), column, x0, x1, x2, x3, ref a3, ref b3);
-                }
-
+                Vector128<sbyte> x0 = Broadcast(x), x1 = Broadcast(x + 4), x2 = Broadcast(x + 8), x3 = Broadcast(x + 12);
+                Columns16(codes, step, 0, x0, x1, x2, x3, ref a0, ref b0);
+                Columns16(codes, step + Quarter, 0, x0, x1, x2, x3, ref a1, ref b1);
+                Columns16(codes, step + (2 * Quarter), 0, x0, x1, x2, x3, ref a2, ref b2);
+                Columns16(codes, step + (3 * Quarter), 0, x0, x1, x2, x3, ref a3, ref b3);
+                (x0, x1, x2, x3) = (Broadcast(x + 16), Broadcast(x + 20), Broadcast(x + 24), Broadcast(x + 28));
+                Columns16(codes, step, 16, x0, x1, x2, x3, ref a0, ref b0);
+                Columns16(codes, step + Quarter, 16, x0, x1, x2, x3, ref a1, ref b1);
+                Columns16(codes, step + (2 * Quarter), 16, x0, x1, x2, x3, ref a2, ref b2);
+                Columns16(codes, step + (3 * Quarter), 16, x0, x1, x2, x3, ref a3, ref b3);
                 step += TCodes.StepBytes;
             }
 
