@@ -12,6 +12,9 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
     private readonly ProductJob _job = new();
     private readonly TurboQuantMultiplier _turboQuant = new(kernels, pool);
 
+    /// <summary>Is shown the activations of every product before it runs: calibration. Null = nobody looks.</summary>
+    public ActivationObserver? Observer { get; set; }
+
     /// <summary>The kernels products run on.</summary>
     public CpuKernels Kernels => kernels;
 
@@ -33,6 +36,7 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
             return;
         }
 
+        Observer?.Invoke(w, x, tokens);
         fixed (float* xStart = x, yStart = y)
         {
             if (w.Format is not QuantFormat format)
