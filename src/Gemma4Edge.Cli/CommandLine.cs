@@ -56,6 +56,7 @@ internal static class CommandLine
             RunVerb.Create(terminal),
             ChatVerb.Create(terminal),
             SendVerb.Create(terminal),
+            ConvertVerb.Create(terminal),
             InspectVerb.Create(terminal),
             LogitsVerb.Create(terminal),
             TokenizeVerb.Create(terminal),
@@ -101,6 +102,7 @@ internal static class CommandLine
     {
         CommandException e => (e.ExitCode, e.Message),
         ModelFileException e => (ExitCode.BadModelFile, e.Message),
+        ConversionException e => (ExitCode.Failed, e.Message),
         KvFormatException e => (ExitCode.WrongUsage, e.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),
