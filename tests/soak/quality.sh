@@ -13,7 +13,8 @@ gemma4edge=${1:?usage: tests/soak/quality.sh GEMMA4EDGE [MODEL]}
 reference=${2:-deploy/demo-model}
 items=$reference/eval-dev.jsonl
 text=$(mktemp)
-trap 'rm -f "$text"' EXIT
+models=$(mktemp -d)
+trap 'rm -rf "$text" "$models"' EXIT
 
 python3 - "$items" > "$text" <<'PY'
 import json, sys
@@ -43,6 +44,22 @@ kl = lambda result: f"{1e6 * result['kl_mean']:.1f} | {1e6 * result['kl_p99']:.1
 print(f"| {name} | {answers['exact_percent']:.1f} | {answers['calls_percent']:.1f} | {kl(answers)} | {answers['top1_agreement_percent']:.2f} | {text['perplexity']:.4f} | {kl(text)} |", flush=True)
 PY
 }
+
+# Weights, with exact keys and values. The TurboQuant formats multiply 8-bit activations, the others floats; the same weights decoded to
+# floats show what the activations add.
+header "weights"
+for weights in bf16 q8_0 q4_0 q8 tq4 tq3 tq2 polar4 prod4; do
+    "$gemma4edge" convert "$reference" "$models/$weights.gguf" --weights "$weights" > "$models/$weights.txt"
+    row "$weights, $(tail -1 "$models/$weights.txt" | grep -o '[0-9.]* MB read')" "$models/$weights.gguf" --kv f32
+done
+for weights in q8 tq4 tq3 tq2; do
+    "$gemma4edge" convert "$models/$weights.gguf" "$models/decoded.gguf" --tensor '*=f32' > /dev/null
+    row "$weights, float activations" "$models/decoded.gguf" --kv f32
+done
+for weights in tq4 tq3 tq2; do # tuned for the text the model is then judged by: the most that calibration can give
+    "$gemma4edge" convert "$reference" "$models/tuned.gguf" --weights "$weights" --calibration "$items" > /dev/null
+    row "$weights, calibrated" "$models/tuned.gguf" --kv f32
+done
 
 header "keys and values"
 for kv in f32 f16 kv8 k8v4 k4v4 polar4 prod4; do

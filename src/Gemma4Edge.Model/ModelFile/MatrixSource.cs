@@ -3,13 +3,9 @@ using Gemma4Edge.Kernels;
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>A tensor of a source model as float rows, piece by piece, with an adapter's update added. What was read is given back to the system.</summary>
-internal sealed unsafe class MatrixSource(string name, StoredTensor tensor, MatrixMultiplier decoder, LoraUpdate? update)
+internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatrix[] matrices, MatrixMultiplier decoder, LoraUpdate? update)
 {
     private const int PieceWeights = 4 << 20;
-
-    private readonly WeightMatrix _all = new(
-        tensor.Format ?? throw new ConversionException($"'{tensor.Name}' has type {tensor.FormatName}, which can't be converted: use another source."),
-        tensor.File.At(tensor.Offset, tensor.Bytes), checked((int)(tensor.Count / tensor.Shape[^1])), tensor.Shape[^1]);
 
     /// <summary>The checkpoint's name.</summary>
     public string Name => name;
@@ -18,19 +14,16 @@ internal sealed unsafe class MatrixSource(string name, StoredTensor tensor, Matr
     public StoredTensor Tensor => tensor;
 
     /// <summary>Rows of one matrix; experts are several.</summary>
-    public int Rows => tensor.Shape[^2];
+    public int Rows => matrices[0].Rows;
 
     /// <summary>Length of a row.</summary>
-    public int Columns => _all.Columns;
+    public int Columns => matrices[0].Columns;
 
     /// <summary>Number of matrices.</summary>
-    public int Matrices => _all.Rows / Rows;
+    public int Matrices => matrices.Length;
 
     /// <summary>Rows of a piece, a multiple of a panel's.</summary>
     public int PieceRows => Math.Max(16, PieceWeights / Columns / 16 * 16);
-
-    /// <summary>Whether an adapter changes it.</summary>
-    public bool IsUpdated => update is not null;
 
     /// <summary>Reads the rows of all matrices, a piece at a time; pieces do not cross matrices.</summary>
     /// <param name="take">Gets the matrix's index, the first row in it, and the floats, valid for the call; false = enough.</param>
@@ -42,7 +35,7 @@ internal sealed unsafe class MatrixSource(string name, StoredTensor tensor, Matr
             for (int first = 0; first < Rows; first += PieceRows)
             {
                 int count = Math.Min(PieceRows, Rows - first);
-                ReadPiece((matrix * Rows) + first, count, floats);
+                ReadPiece(matrix, first, count, floats);
                 if (!take(matrix, first, floats, count))
                 {
                     return;
@@ -59,7 +52,7 @@ internal sealed unsafe class MatrixSource(string name, StoredTensor tensor, Matr
         {
             for (int i = 0; i < count * Columns; i++)
             {
-                energies[i % Columns] += (double)rows[i] * rows[i] / _all.Rows;
+                energies[i % Columns] += (double)rows[i] * rows[i] / (Rows * (double)Matrices);
             }
 
             return true;
@@ -88,14 +81,15 @@ internal sealed unsafe class MatrixSource(string name, StoredTensor tensor, Matr
         return detector.Format;
     }
 
-    private void ReadPiece(int first, int count, float[] floats)
+    private void ReadPiece(int index, int first, int count, float[] floats)
     {
+        WeightMatrix matrix = matrices[index];
         for (int row = 0; row < count; row++)
         {
-            decoder.DecodeRow(_all, first + row, floats.AsSpan(row * Columns, Columns));
+            decoder.DecodeRow(matrix, first + row, floats.AsSpan(row * Columns, Columns));
         }
 
         update?.AddTo(floats, first, count);
-        tensor.File.Advise(tensor.Offset + (first * _all.RowBytes), count * _all.RowBytes, MappingAdvice.DontNeed);
+        tensor.File.Advise(tensor.Offset + (index * matrix.Bytes) + (first * matrix.RowBytes), count * matrix.RowBytes, MappingAdvice.DontNeed);
     }
 }

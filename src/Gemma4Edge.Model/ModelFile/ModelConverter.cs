@@ -25,7 +25,7 @@ public sealed class ModelConverter
     }
 
     /// <summary>Converts; the new file is complete or not there at all.</summary>
-    /// <param name="source">A file or folder that <see cref="LoadedModel"/> opens, not yet TurboQuant.</param>
+    /// <param name="source">A file or folder that <see cref="LoadedModel"/> opens; a TurboQuant one is decoded.</param>
     /// <param name="target">The file to make or replace.</param>
     /// <param name="options">What to make of it.</param>
     /// <param name="progress">Gets what is being done and how far it has come (done, all), on the calling thread.</param>
@@ -67,11 +67,12 @@ public sealed class ModelConverter
             : null;
         long total = tensors.Where(tensor => IsMatrix(tensor.Tensor)).Sum(tensor => tensor.Tensor.Count), done = 0;
         var decoder = new MatrixMultiplier(_kernels, pool);
+        var builder = new WeightsBuilder(_source.Contents);
         foreach ((string name, StoredTensor tensor) in tensors)
         {
             if (IsMatrix(tensor))
             {
-                AddMatrix(writer, new MatrixSource(name, tensor, decoder, adapter?.For(name, tensor)), calibration, pool, Written);
+                AddMatrix(writer, new MatrixSource(name, tensor, builder.Matrices(tensor), decoder, adapter?.For(name, tensor)), calibration, pool, Written);
             }
             else
             {
@@ -142,9 +143,7 @@ public sealed class ModelConverter
         {
             if (!dead.Contains(name) && _source.Contents.Tensors.Find(name) is { } tensor)
             {
-                yield return tensor.Format is TurboQuantDescriptor
-                    ? throw new ConversionException($"{_source.Path} is a TurboQuant model already: convert from the model it was made of.")
-                    : (name, tensor);
+                yield return (name, tensor);
             }
         }
     }

@@ -211,6 +211,15 @@ internal sealed unsafe class WeightsBuilder(ModelContents contents)
         return new WeightMatrix(format, tensor.File.At(tensor.Offset + offset, format.MatrixBytes(rows, columns)), rows, columns, Diagonal(tensor, columns));
     }
 
+    /// <summary>A tensor as matrices: one, or one per expert.</summary>
+    /// <exception cref="ModelFileException">Its type is none this program computes with.</exception>
+    internal WeightMatrix[] Matrices(StoredTensor tensor)
+    {
+        int rows = tensor.Shape[^2], columns = tensor.Shape[^1];
+        int count = checked((int)(tensor.Count / rows / columns));
+        return [.. Enumerable.Range(0, count).Select(index => View(tensor, index * (tensor.Bytes / count), rows, columns))];
+    }
+
     /// <summary>The factors of a matrix's columns; empty = none.</summary>
     private float[] Diagonal(StoredTensor tensor, int columns)
     {

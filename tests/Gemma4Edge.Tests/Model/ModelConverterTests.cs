@@ -134,11 +134,18 @@ public sealed class ModelConverterTests
     }
 
     [Fact]
-    public void Convert_RefusesATurboQuantSource()
+    public void TurboQuantSource_IsDecodedExactly()
     {
         using var folder = new TemporaryFolder();
-        Convert(TestData.DemoModel, folder["m.gguf"], "tq4");
-        Assert.Throws<ConversionException>(() => Convert(folder["m.gguf"], folder["n.gguf"], "tq4"));
+        Convert(TestData.Path("oracle/tiny-e-f32.gguf"), folder["m.gguf"], "tq4");
+        Convert(folder["m.gguf"], folder["n.gguf"], new ConversionOptions { Tensors = [new("*", "f32")] });
+        using LoadedModel coded = LoadedModel.Open(folder["m.gguf"]), decoded = LoadedModel.Open(folder["n.gguf"]);
+        foreach (Func<Gemma4Weights, WeightMatrix> pick in new Func<Gemma4Weights, WeightMatrix>[] { w => w.EmbedTokens, w => w.Layers[1].QProj, w => w.Layers[1].Experts!.DownProj[2] })
+        {
+            WeightMatrix from = pick(coded.Weights), to = pick(decoded.Weights);
+            Assert.Equal("f32", to.Format.Name);
+            Assert.Equal(Row(from, from.Rows - 1), Row(to, from.Rows - 1));
+        }
     }
 
     internal static IReadOnlyList<ConvertedTensor> Convert(string source, string target, string weights) =>
