@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using Gemma4Edge.Cli.Verbs;
+using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service;
@@ -55,6 +56,7 @@ internal static class CommandLine
             RunVerb.Create(terminal),
             ChatVerb.Create(terminal),
             SendVerb.Create(terminal),
+            ConvertVerb.Create(terminal),
             InspectVerb.Create(terminal),
             LogitsVerb.Create(terminal),
             TokenizeVerb.Create(terminal),
@@ -100,6 +102,8 @@ internal static class CommandLine
     {
         CommandException e => (e.ExitCode, e.Message),
         ModelFileException or InvalidDataException => (ExitCode.BadModelFile, failure.Message), // the latter: weights that compute no numbers
+        ConversionException e => (ExitCode.Failed, e.Message),
+        KvFormatException e => (ExitCode.WrongUsage, e.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),
         BrokerUnavailableException e => (ExitCode.Broker, e.Message),

@@ -12,6 +12,7 @@ internal sealed class ModelFlags
     private readonly CountOption _context = new("--context", 0, 0, "Longest sequence in tokens; 0 = what the model was made for, at most 4096");
     private readonly ChoiceOption _kernel = new("--kernel", null, "Instruction set; default the best one this CPU has", CpuKernels.Names);
     private readonly ChoiceOption _kv;
+    private readonly Option<string[]> _kvLayers = new("--kv-layer") { Description = "Format of one layer's keys and values; may be repeated", HelpName = "LAYER=FORMAT" };
     private readonly ChoiceOption _activations = new("--activations", "auto", "Format of the activations; auto = float", "auto", "float");
     private readonly ChoiceOption _skipShared = new("--skip-shared", "on", "Whether prompt tokens skip the layers that write no keys and values", "on", "off");
 
@@ -20,8 +21,15 @@ internal sealed class ModelFlags
     /// <param name="kv">Its default format of the KV cache.</param>
     public ModelFlags(Command verb, string kv = "auto")
     {
-        _kv = new ChoiceOption("--kv", kv, "Format of the KV cache; auto = f16", "auto", "f16", "f32");
-        foreach (Option option in (Option[])[_threads, _context, _kernel, _kv, _activations, _skipShared])
+        _kv = new ChoiceOption("--kv", kv, $"Format of the KV cache; auto = {KvCacheFormat.Default.Preset}", KvCacheFormat.Names);
+        _kvLayers.Validators.Add(result =>
+        {
+            foreach (string text in result.Tokens.Select(token => token.Value).Where(text => !KvCacheFormat.TryParseLayer(text, out _, out _)))
+            {
+                result.AddError($"--kv-layer: '{text}' is not known; expected {KvCacheFormat.LayerSyntax}.");
+            }
+        });
+        foreach (Option option in (Option[])[_threads, _context, _kernel, _kv, _kvLayers, _activations, _skipShared])
         {
             verb.Options.Add(option);
         }
@@ -34,9 +42,12 @@ internal sealed class ModelFlags
         Threads = parsed.GetValue(_threads),
         Context = parsed.GetValue(_context),
         Kernel = SelectKernel(parsed.GetValue(_kernel)),
-        Kv = parsed.GetValue(_kv) == "f32" ? KvFormat.F32 : KvFormat.F16,
+        Kv = ReadKv(parsed),
         SkipShared = parsed.GetValue(_skipShared) == "on",
     };
+
+    /// <summary>The engine that another one is measured against: the same options, but exact.</summary>
+    public EngineOptions ReadReference(ParseResult parsed, string model) => Read(parsed, model) with { Kv = KvCacheFormat.F32 };
 
     /// <summary>What was given of these options, as keys of the service's configuration.</summary>
     public IEnumerable<KeyValuePair<string, string?>> ReadAsConfiguration(ParseResult parsed)
@@ -44,15 +55,21 @@ internal sealed class ModelFlags
         (Option Option, string Key)[] keys = [(_threads, "Model:Threads"), (_context, "Model:Context"), (_kernel, "Model:Kernel"), (_kv, "Model:Kv"), (_skipShared, "Model:SkipShared")];
         return keys
             .Where(pair => parsed.GetResult(pair.Option) is { Implicit: false })
-            .Select(pair => KeyValuePair.Create(pair.Key, (string?)InConfiguration(parsed.GetResult(pair.Option)!.Tokens[0].Value)));
+            .Select(pair => KeyValuePair.Create(pair.Key, (string?)InConfiguration(parsed.GetResult(pair.Option)!.Tokens[0].Value)))
+            .Concat((parsed.GetValue(_kvLayers) ?? []).Select((text, index) => KeyValuePair.Create($"Model:KvLayers:{index}", (string?)text)));
 
         static string InConfiguration(string word) => word switch
         {
             "on" => "true",
             "off" => "false",
-            "auto" => "f16",
             _ => word,
         };
+    }
+
+    private KvCacheFormat ReadKv(ParseResult parsed)
+    {
+        KvCacheFormat.TryFromName(parsed.GetValue(_kv)!, out KvCacheFormat? format);
+        return format!.With(parsed.GetValue(_kvLayers) ?? []);
     }
 
     /// <summary>Name of the instruction set that will be used.</summary>

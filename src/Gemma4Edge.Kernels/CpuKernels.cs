@@ -2,7 +2,7 @@ using System.Collections.Frozen;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>The kernels this process uses: one instruction set, chosen once, one kernel per weight format.</summary>
+/// <summary>The kernels this process uses: one instruction set, chosen once, one kernel per family and weight format.</summary>
 /// <remarks>Immutable, safe on any thread.</remarks>
 public sealed class CpuKernels
 {
@@ -14,14 +14,22 @@ public sealed class CpuKernels
     private CpuKernels(string name)
     {
         Name = name;
-        _kernels = QuantFormats.All.ToFrozenDictionary(f => f, f => f.Kernels.First(k => k.Name == name));
+        _kernels = QuantFormats.All.ToFrozenDictionary(f => f, f => Best(f.Kernels, name));
+        Hadamard = Best(IHadamardKernel.All, name);
+        TurboQuant = Best(ITurboQuantKernel.All, name);
     }
 
     /// <summary>Every instruction set in this binary, best first; the last is <c>scalar</c>, which every CPU runs.</summary>
-    public static IReadOnlyList<string> Names { get; } = [.. QuantFormats.F32.Kernels.Select(k => k.Name)];
+    public static IReadOnlyList<string> Names { get; } = [.. ITurboQuantKernel.All.Select(k => k.Name)];
 
-    /// <summary>The chosen instruction set: <c>avx2</c>, <c>neon</c> or <c>scalar</c>.</summary>
+    /// <summary>The chosen instruction set, one of <see cref="Names"/>.</summary>
     public string Name { get; }
+
+    /// <summary>The Hadamard transform.</summary>
+    internal IHadamardKernel Hadamard { get; }
+
+    /// <summary>Products of TurboQuant panels.</summary>
+    internal ITurboQuantKernel TurboQuant { get; }
 
     /// <summary>Chooses an instruction set.</summary>
     /// <param name="requested">One of <see cref="Names"/>; null or empty = what <see cref="EnvironmentVariable"/> says, else the best this CPU can run.</param>
@@ -35,7 +43,7 @@ public sealed class CpuKernels
         }
 
         bool any = string.IsNullOrEmpty(requested);
-        return QuantFormats.F32.Kernels.FirstOrDefault(k => any ? k.IsSupported : k.Name == requested) switch
+        return ITurboQuantKernel.All.FirstOrDefault(k => any ? k.IsSupported : k.Name == requested) switch
         {
             { IsSupported: true } kernel => new CpuKernels(kernel.Name),
             null => throw new ArgumentException($"Unknown kernel '{requested}'. Known: {string.Join(", ", Names)}.", nameof(requested)),
@@ -45,4 +53,12 @@ public sealed class CpuKernels
 
     /// <summary>The kernel for a format.</summary>
     public IWeightKernel For(QuantFormat format) => _kernels[format];
+
+    /// <summary>A family's kernel for the instruction set, or where it has none of that name, the best of its simpler ones.</summary>
+    private static T Best<T>(IReadOnlyList<T> family, string name)
+        where T : ICpuKernel
+    {
+        IEnumerable<string> allowed = Names.SkipWhile(n => n != name);
+        return family.First(k => k.IsSupported && allowed.Contains(k.Name));
+    }
 }

@@ -6,14 +6,8 @@ namespace Gemma4Edge.Kernels;
 /// a small multiple of 2⁻²⁴·√Columns·Σ|wᵢ·xᵢ|. <see cref="Decode"/> is exact: all implementations give the same floats.
 /// Implementations have no state and may run on any number of threads as long as their outputs do not overlap.
 /// </remarks>
-public unsafe interface IWeightKernel
+public unsafe interface IWeightKernel : ICpuKernel
 {
-    /// <summary>The instruction set: <c>avx2</c>, <c>neon</c>, <c>scalar</c>.</summary>
-    string Name { get; }
-
-    /// <summary>Whether this CPU can run it.</summary>
-    bool IsSupported { get; }
-
     /// <summary>Writes one row's weights as floats.</summary>
     /// <param name="row">First byte of the row; no alignment needed.</param>
     /// <param name="destination">(columns) floats.</param>

@@ -10,6 +10,10 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
     private const long ChunkMultiplyAdds = 256 * 1024;
 
     private readonly ProductJob _job = new();
+    private readonly TurboQuantMultiplier _turboQuant = new(kernels, pool);
+
+    /// <summary>Is shown the activations of every product before it runs: calibration. Null = nobody looks.</summary>
+    public ActivationObserver? Observer { get; set; }
 
     /// <summary>The kernels products run on.</summary>
     public CpuKernels Kernels => kernels;
@@ -32,9 +36,16 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
             return;
         }
 
+        Observer?.Invoke(w, x, tokens);
         fixed (float* xStart = x, yStart = y)
         {
-            _job.Kernel = kernels.For(w.Format);
+            if (w.Format is not QuantFormat format)
+            {
+                _turboQuant.Multiply(w, xStart, yStart, tokens, Grain(w, tokens));
+                return;
+            }
+
+            _job.Kernel = kernels.For(format);
             _job.Weights = w;
             _job.X = xStart;
             _job.Y = yStart;
@@ -56,7 +67,42 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
         CheckLength(destination.Length, 1, w.Columns, nameof(destination));
         fixed (float* start = destination)
         {
-            kernels.For(w.Format).Decode(w.Data + (row * w.RowBytes), start, w.Columns);
+            if (w.Format is QuantFormat format)
+            {
+                kernels.For(format).Decode(w.Data + (row * w.RowBytes), start, w.Columns);
+            }
+            else
+            {
+                _turboQuant.DecodeRow(w, row, start);
+            }
+        }
+    }
+
+    /// <summary>y[i] = W[rows[i]]·x for one token: the second stage of a head whose first stage looked at <see cref="WeightMatrix.UpperPlane"/>.</summary>
+    /// <param name="w">A nested TurboQuant matrix.</param>
+    /// <param name="rows">Rows of W, in any order.</param>
+    /// <param name="x">(Columns); may be longer.</param>
+    /// <param name="y">Result, (rows); may be longer. Equal to what <see cref="Multiply"/> gives for these rows.</param>
+    /// <exception cref="ArgumentException">W is not nested, a row is not in the matrix, or x or y is too short.</exception>
+    public void MultiplyRows(WeightMatrix w, ReadOnlySpan<int> rows, ReadOnlySpan<float> x, Span<float> y)
+    {
+        ArgumentNullException.ThrowIfNull(w);
+        if (w.Format is not TurboQuantDescriptor { Layout: TurboQuantStorage.Nest })
+        {
+            throw new ArgumentException($"A {w.Format} matrix has no rows of its own; a nested one was expected.", nameof(w));
+        }
+
+        CheckLength(x.Length, 1, w.Columns, nameof(x));
+        CheckLength(y.Length, 1, rows.Length, nameof(y));
+        foreach (int row in rows)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)w.Rows, nameof(rows));
+        }
+
+        fixed (int* rowsStart = rows)
+        fixed (float* xStart = x, yStart = y)
+        {
+            _turboQuant.MultiplySelected(w, rowsStart, rows.Length, xStart, yStart, Grain(w, 1));
         }
     }
 

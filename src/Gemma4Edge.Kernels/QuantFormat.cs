@@ -1,10 +1,10 @@
 namespace Gemma4Edge.Kernels;
 
-/// <summary>One weight format: its name, its block in bytes and its kernels. Every instance is a row of <see cref="QuantFormats"/>.</summary>
-public sealed class QuantFormat
+/// <summary>One of ggml's weight formats: its name, its block in bytes and its kernels. Every instance is a row of <see cref="QuantFormats"/>.</summary>
+public sealed class QuantFormat(string name) : WeightFormat
 {
-    /// <summary>The format's name in commands, reports and telemetry, lower case: <c>q4_0</c>.</summary>
-    public required string Name { get; init; }
+    /// <inheritdoc/>
+    public override string Name => name;
 
     /// <summary>The format's type number in a GGUF tensor entry.</summary>
     public required int GgmlType { get; init; }
@@ -21,9 +21,15 @@ public sealed class QuantFormat
     /// <summary>Mean bits per weight, scales included.</summary>
     public double BitsPerWeight => 8.0 * BlockBytes / BlockColumns;
 
-    /// <summary>Bytes of one row of <paramref name="columns"/> weights.</summary>
-    public long RowBytes(int columns) => (long)columns / BlockColumns * BlockBytes;
+    /// <inheritdoc/>
+    public override long RowBytes(int columns) => (long)columns / BlockColumns * BlockBytes;
 
     /// <inheritdoc/>
-    public override string ToString() => Name;
+    public override void CheckColumns(int columns)
+    {
+        if (columns % BlockColumns != 0)
+        {
+            throw new ArgumentException($"{columns} columns are not a whole number of {Name} blocks of {BlockColumns}.", nameof(columns));
+        }
+    }
 }

@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>The table of weight formats. A row is the whole registration of a format: reader, selection, tests and benchmarks go through it.</summary>
+/// <summary>The table of ggml's weight formats. A row is the whole registration of a format: reader, selection, tests and benchmarks go through it.</summary>
 /// <remarks>Names, numbers and blocks are ggml's. Each format's folder says what a block looks like. Immutable, safe on any thread.</remarks>
 public static class QuantFormats
 {
@@ -50,9 +50,8 @@ public static class QuantFormats
     private static QuantFormat Row<TAvx2, TNeon, TScalar>(string name, int ggmlType)
         where TAvx2 : struct, IAvx2Block<TAvx2>
         where TNeon : struct, INeonBlock<TNeon>
-        where TScalar : struct, IScalarBlock => new()
+        where TScalar : struct, IScalarBlock => new(name)
         {
-            Name = name,
             GgmlType = ggmlType,
             BlockColumns = TScalar.Columns,
             BlockBytes = TScalar.Bytes,

@@ -49,7 +49,6 @@ internal sealed class AttentionJob(Gemma4Config config, WorkerPool pool, int con
                 _cache!.Keys(_layer),
                 _cache.Values(_layer),
                 kvHead,
-                _headDim,
                 _cache.FirstVisible(_layer, position),
                 position + 1,
                 s_scratch,

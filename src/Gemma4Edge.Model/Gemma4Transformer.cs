@@ -56,6 +56,9 @@ public sealed class Gemma4Transformer
     /// <summary>The rows whose logits the last <see cref="Forward"/> returned, after the final norm, (rows, HiddenSize). Valid until the next call.</summary>
     public ReadOnlySpan<float> Hidden => _activations.Hidden;
 
+    /// <summary>Where every product of the network passes.</summary>
+    internal MatrixMultiplier Multiplier => _multiplier;
+
     private const int MaxLogitBytes = 16 << 20;
 
     /// <summary>Runs T tokens through the network: appends their keys and values to <paramref name="cache"/> and computes the logits that are asked for.</summary>

@@ -24,9 +24,10 @@ public sealed class KvCache
     /// <param name="format">How elements are kept.</param>
     /// <param name="capacity">Longest sequence.</param>
     /// <param name="maxChunk">Most tokens of one pass.</param>
-    public KvCache(Gemma4Config config, KvFormat format, int capacity, int maxChunk)
+    /// <exception cref="KvFormatException">The format does not fit the network.</exception>
+    public KvCache(Gemma4Config config, KvCacheFormat format, int capacity, int maxChunk)
     {
-        ArgumentNullException.ThrowIfNull(config);
+        Check(config, format);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxChunk);
         _config = config;
@@ -38,15 +39,15 @@ public sealed class KvCache
         _values = new KvPlane[config.FirstKvSharedLayer];
         for (int layer = 0; layer < _keys.Length; layer++)
         {
-            int width = config.NumKeyValueHeads[layer] * config.HeadDimOf(layer);
             int rows = Math.Min(FirstRows, RowsOf(layer));
-            _keys[layer] = KvPlane.Create(format, rows, width);
-            _values[layer] = KvPlane.Create(format, rows, width);
+            KvLayerFormat pair = format.Of(layer, config.LayerTypes[layer]);
+            _keys[layer] = KvPlane.Create(pair.Keys, ShapeOf(config, layer, isValues: false, maxChunk), rows);
+            _values[layer] = KvPlane.Create(pair.Values, ShapeOf(config, layer, isValues: true, maxChunk), rows);
         }
     }
 
     /// <summary>How elements are kept.</summary>
-    public KvFormat Format { get; }
+    public KvCacheFormat Format { get; }
 
     /// <summary>Longest sequence.</summary>
     public int Capacity { get; }
@@ -94,17 +95,46 @@ public sealed class KvCache
         return Length;
     }
 
-    /// <summary>Bytes that keys and values of a sequence of <paramref name="tokens"/> take, when chunks are at most <paramref name="maxChunk"/>.</summary>
-    public static long BytesOf(Gemma4Config config, KvFormat format, int tokens, int maxChunk)
+    /// <summary>Checks that a network can keep its keys and values in a format.</summary>
+    /// <exception cref="KvFormatException">A layer's heads cannot be rotated, or a format is given for a layer that owns no keys and values.</exception>
+    public static void Check(Gemma4Config config, KvCacheFormat format)
     {
         ArgumentNullException.ThrowIfNull(config);
-        long elements = 0;
-        for (int layer = 0; layer < config.FirstKvSharedLayer; layer++)
+        ArgumentNullException.ThrowIfNull(format);
+        foreach (int layer in format.Layers.Keys)
         {
-            elements += 2L * RowsOf(config, layer, tokens, maxChunk) * config.NumKeyValueHeads[layer] * config.HeadDimOf(layer);
+            if ((uint)layer >= (uint)config.FirstKvSharedLayer)
+            {
+                throw new KvFormatException($"Layer {layer} keeps no keys and values of its own; choose one from 0 to {config.FirstKvSharedLayer - 1}.");
+            }
         }
 
-        return elements * (format == KvFormat.F32 ? sizeof(float) : sizeof(ushort));
+        for (int layer = 0; layer < config.FirstKvSharedLayer; layer++)
+        {
+            int headDim = config.HeadDimOf(layer);
+            KvLayerFormat pair = format.Of(layer, config.LayerTypes[layer]);
+            if (!KvPlane.CanHold(pair.Keys, headDim) || !KvPlane.CanHold(pair.Values, headDim))
+            {
+                throw new KvFormatException($"Layer {layer} has heads of {headDim}, but {pair.Name} needs a power of two from 32 to 512; choose f16.");
+            }
+        }
+    }
+
+    /// <summary>Bytes that keys and values of a sequence of <paramref name="tokens"/> take, when chunks are at most <paramref name="maxChunk"/>.</summary>
+    public static long BytesOf(Gemma4Config config, KvCacheFormat format, int tokens, int maxChunk)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(format);
+        long bytes = 0;
+        for (int layer = 0; layer < config.FirstKvSharedLayer; layer++)
+        {
+            int rows = RowsOf(config, layer, tokens, maxChunk);
+            KvPlaneShape shape = ShapeOf(config, layer, isValues: false, maxChunk);
+            KvLayerFormat pair = format.Of(layer, config.LayerTypes[layer]);
+            bytes += KvPlane.BytesOf(pair.Keys, shape, rows) + KvPlane.BytesOf(pair.Values, shape, rows);
+        }
+
+        return bytes;
     }
 
     /// <summary>Keys of the layer, or of its donor.</summary>
@@ -160,4 +190,8 @@ public sealed class KvCache
 
     private static int RowsOf(Gemma4Config config, int layer, int capacity, int maxChunk) =>
         config.LayerTypes[layer] == LayerType.Full ? capacity : Math.Min(capacity, config.SlidingWindow - 1 + maxChunk);
+
+    /// <summary>Every plane has signs of its own. The seeds lie two apart, because a format may need a second sign vector.</summary>
+    private static KvPlaneShape ShapeOf(Gemma4Config config, int layer, bool isValues, int maxChunk) =>
+        new(config.NumKeyValueHeads[layer], config.HeadDimOf(layer), (4UL * (ulong)layer) + (isValues ? 2UL : 0), maxChunk);
 }

@@ -1,4 +1,3 @@
-using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 
@@ -26,7 +25,7 @@ public sealed record EngineOptions
     public string? Kernel { get; init; }
 
     /// <summary>How keys and values are kept.</summary>
-    public KvFormat Kv { get; init; } = KvFormat.F16;
+    public KvCacheFormat Kv { get; init; } = KvCacheFormat.Default;
 
     /// <summary>Whether prompt tokens skip the KV-shared layers (the answer is the same, see <see cref="Gemma4Transformer"/>).</summary>
     public bool SkipShared { get; init; } = true;

@@ -18,6 +18,7 @@ public sealed class InferenceEngine : IDisposable
         Model = model;
         Kernel = kernels.Name;
         Kv = options.Kv;
+        KvCache.Check(Config, Kv);
         int wanted = options.Context > 0 ? options.Context : EngineOptions.DefaultContext;
         Context = Math.Min(wanted, Config.MaxPositionEmbeddings);
         _prefillChunk = Math.Min(options.PrefillChunk, Context);
@@ -63,13 +64,14 @@ public sealed class InferenceEngine : IDisposable
     public int Threads => _pool.Threads;
 
     /// <summary>How keys and values are kept.</summary>
-    public KvFormat Kv { get; }
+    public KvCacheFormat Kv { get; }
 
     /// <summary>The model's own sampling, or Gemma 4's.</summary>
     public SamplingOptions DefaultSampling { get; }
 
     /// <summary>Opens a model.</summary>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
+    /// <exception cref="KvFormatException">The model cannot keep keys and values in that format.</exception>
     /// <exception cref="ArgumentException">An option is wrong.</exception>
     /// <exception cref="PlatformNotSupportedException">The kernel needs another CPU.</exception>
     public static InferenceEngine Open(EngineOptions options)

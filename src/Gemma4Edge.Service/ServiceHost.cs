@@ -1,4 +1,4 @@
-using Gemma4Edge.Kernels;
+using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
@@ -137,6 +137,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
         {
             throw new ConfigurationException($"{(model.Kernel is null ? CpuKernels.EnvironmentVariable : "Model:Kernel")}: {e.Message}", e);
         }
+        catch (KvFormatException e)
+        {
+            throw new ConfigurationException($"Model:Kv is '{model.Kv}': {e.Message}", e);
+        }
     }
 
     private static NodeInfo InfoOf(InferenceEngine engine) => new()
@@ -144,7 +148,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         Model = engine.Model.Name,
         Context = engine.Context,
         Weights = engine.Model.Tensors.GroupBy(tensor => tensor.Format).MaxBy(format => format.Sum(tensor => tensor.Bytes))?.Key,
-        Kv = engine.Kv == KvFormat.F32 ? "f32" : "f16",
+        Kv = engine.Kv.ToString(),
         Kernel = engine.Kernel,
         Threads = engine.Threads,
         BytesPerToken = engine.Model.BytesPerToken,

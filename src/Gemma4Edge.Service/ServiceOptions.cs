@@ -63,7 +63,7 @@ public sealed partial record ServiceOptions
             Context = reader.Whole("Context", 0, 0, 1 << 20),
             Threads = reader.Whole("Threads", 0, 0, 1024),
             Kernel = reader.Text("Kernel", null, "one of " + string.Join(", ", CpuKernels.Names), value => CpuKernels.Names.Contains(value)),
-            Kv = reader.Text("Kv", "f16", "f16 or f32", value => value is "f16" or "f32") == "f32" ? KvFormat.F32 : KvFormat.F16,
+            Kv = ReadKv(reader),
             SkipShared = reader.Flag("SkipShared", true),
             Sessions = reader.Whole("Sessions", 8, 1, 1024),
             System = reader.Text("System", null),
@@ -71,6 +71,13 @@ public sealed partial record ServiceOptions
         reader.RefuseOthers();
         return model.Path.Length > 0 ? model : throw new ConfigurationException(
             "Model:Path is missing; expected a GGUF file or a Hugging Face folder: set it in the configuration, or start with --model.");
+    }
+
+    private static KvCacheFormat ReadKv(OptionReader reader)
+    {
+        string name = reader.Text("Kv", KvCacheFormat.Auto, "one of " + string.Join(", ", KvCacheFormat.Names), value => KvCacheFormat.TryFromName(value, out _))!;
+        KvCacheFormat.TryFromName(name, out KvCacheFormat? format);
+        return format!.With(reader.List("KvLayers", [], KvCacheFormat.LayerSyntax, value => KvCacheFormat.TryParseLayer(value, out _, out _)));
     }
 
     private static MqttOptions ReadMqtt(OptionReader reader)
@@ -153,7 +160,7 @@ public sealed record ModelOptions
     public string? Kernel { get; init; }
 
     /// <summary>How keys and values are kept.</summary>
-    public KvFormat Kv { get; init; } = KvFormat.F16;
+    public KvCacheFormat Kv { get; init; } = KvCacheFormat.Default;
 
     /// <summary>Whether prompt tokens skip the layers that write no keys and values.</summary>
     public bool SkipShared { get; init; } = true;

@@ -11,7 +11,7 @@ internal static class EvalVerb
         var model = new Argument<string>("MODEL") { Description = "Model file or folder" };
         var data = new Argument<string>("DATA.jsonl") { Description = "One item a line: id, category, tools, messages, expected, prompt, completion" };
         var json = new Option<bool>("--json") { Description = "Print one JSON object" };
-        var reference = new Option<string?>("--reference") { Description = "A second model to measure the distance to (KL divergence)", HelpName = "MODEL" };
+        var reference = new Option<string?>("--reference") { Description = "A second model to measure the distance to (KL divergence); it runs with float32 keys and values", HelpName = "MODEL" };
         var predictions = new Option<string?>("--predictions") { Description = "Write what the model answered to this file, a JSON line per item", HelpName = "FILE" };
         var limit = new CountOption("--limit", 0, 0, "Only the first N items; 0 = all");
         var verb = new Verb(
@@ -34,7 +34,7 @@ internal static class EvalVerb
             }
 
             using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
-            using InferenceEngine? other = parsed.GetValue(reference) is { } path ? InferenceEngine.Open(options.Read(parsed, path)) : null;
+            using InferenceEngine? other = parsed.GetValue(reference) is { } path ? InferenceEngine.Open(options.ReadReference(parsed, path)) : null;
             if (other is not null && other.Config.VocabSize != engine.Config.VocabSize)
             {
                 throw CommandException.Failed($"--reference: {other.Config.VocabSize} tokens, but the model has {engine.Config.VocabSize}; compare models with the same vocabulary.");

@@ -18,18 +18,25 @@ internal static class InspectVerb
         var model = new Argument<string>("MODEL") { Description = "Model file or folder" };
         var tensors = new Option<bool>("--tensors") { Description = "List every tensor" };
         var json = new Option<bool>("--json") { Description = "Print one JSON object, tensors included" };
+        var verify = new Option<bool>("--verify") { Description = "Read everything and hold it against the checksums in the file" };
         var verb = new Verb(
             "inspect",
             "Shows what is in a model file: shapes, formats, bytes read per token, memory it will need",
             "gemma4edge inspect deploy/demo-model",
             "gemma4edge inspect model.gguf --tensors",
+            "gemma4edge inspect model.gguf --verify",
             "gemma4edge inspect model.gguf --json | jq .bytes_per_token")
         {
-            model, tensors, json,
+            model, tensors, verify, json,
         };
         verb.SetAction(parsed =>
         {
             using LoadedModel loaded = LoadedModel.Open(parsed.GetRequiredValue(model));
+            if (parsed.GetValue(verify))
+            {
+                Verify(terminal, loaded);
+            }
+
             if (parsed.GetValue(json))
             {
                 JsonOutput.WriteObject(terminal.Out, writer => WriteJson(writer, loaded));
@@ -43,6 +50,25 @@ internal static class InspectVerb
             }
         });
         return verb;
+    }
+
+    /// <summary>Ends with an error if the data is not what was written.</summary>
+    private static void Verify(Terminal terminal, LoadedModel model)
+    {
+        if (!model.HasChecksums)
+        {
+            throw CommandException.Failed($"{model.Path} has no checksums to verify: only files made by convert have them.");
+        }
+
+        using var progress = new Progress(terminal, "Verifying");
+        IReadOnlyList<string> damaged = model.Verify(progress.Report, terminal.Interrupted);
+        if (damaged.Count > 0)
+        {
+            string more = damaged.Count > 1 ? $" and {damaged.Count - 1} more do" : " does";
+            throw new CommandException(ExitCode.BadModelFile, $"{model.Path}: the tensor '{damaged[0]}'{more} not match the checksums: get the file again.");
+        }
+
+        terminal.Error.WriteLine($"{model.Tensors.Count} tensors match their checksums.");
     }
 
     private static void WriteJson(Utf8JsonWriter json, LoadedModel model)
@@ -103,10 +129,10 @@ internal static class InspectVerb
         Line("context", $"{config.MaxPositionEmbeddings} tokens");
         foreach (int context in s_contexts.Where(context => context < config.MaxPositionEmbeddings).Append(config.MaxPositionEmbeddings))
         {
-            Line("", $"KV cache at {context,6} tokens: f16 {Size(KvBytes(KvFormat.F16, context))}, f32 {Size(KvBytes(KvFormat.F32, context))}");
+            Line("", $"KV cache at {context,6} tokens: {string.Join(", ", KvCacheFormat.All.Select(format => $"{format.Preset} {Size(KvBytes(format, context))}"))}");
         }
 
-        long KvBytes(KvFormat format, int context) => KvCache.BytesOf(config, format, context, EngineOptions.DefaultPrefillChunk);
+        long KvBytes(KvCacheFormat format, int context) => KvCache.BytesOf(config, format, context, EngineOptions.DefaultPrefillChunk);
 
         void Line(string label, string value) => output.WriteLine($"  {label,-11} {value}");
     }

@@ -11,7 +11,7 @@ internal static class PerplexityVerb
     {
         var model = new Argument<string>("MODEL") { Description = "Model file or folder" };
         var file = new Argument<string>("FILE") { Description = "Text file, UTF-8" };
-        var reference = new Option<string?>("--reference") { Description = "A second model to measure the distance to (KL divergence)", HelpName = "MODEL" };
+        var reference = new Option<string?>("--reference") { Description = "A second model to measure the distance to (KL divergence); it runs with float32 keys and values", HelpName = "MODEL" };
         var stride = new CountOption("--stride", 0, 0, "Tokens scored per window of --context tokens; 0 = half a window");
         var json = new Option<bool>("--json") { Description = "Print one JSON object" };
         var verb = new Verb(
@@ -28,7 +28,7 @@ internal static class PerplexityVerb
             string textPath = parsed.GetRequiredValue(file);
             string text = File.ReadAllText(textPath);
             using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
-            using InferenceEngine? other = parsed.GetValue(reference) is { } path ? InferenceEngine.Open(options.Read(parsed, path)) : null;
+            using InferenceEngine? other = parsed.GetValue(reference) is { } path ? InferenceEngine.Open(options.ReadReference(parsed, path)) : null;
             if (other is not null && other.Config.VocabSize != engine.Config.VocabSize)
             {
                 throw CommandException.Failed($"--reference: {other.Config.VocabSize} tokens, but the model has {engine.Config.VocabSize}; compare models with the same vocabulary.");

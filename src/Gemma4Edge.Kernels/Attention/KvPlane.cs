@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Numerics;
 
 namespace Gemma4Edge.Kernels;
 
@@ -9,28 +10,66 @@ namespace Gemma4Edge.Kernels;
 /// </remarks>
 public abstract class KvPlane
 {
-    private protected KvPlane(int capacity, int rowLength)
+    private protected KvPlane(KvFormat format, KvPlaneShape shape, int capacity)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rowLength);
+        Format = format;
+        Shape = shape;
         Capacity = capacity;
-        RowLength = rowLength;
     }
+
+    /// <summary>How elements are kept.</summary>
+    public KvFormat Format { get; }
+
+    /// <summary>What a row holds.</summary>
+    public KvPlaneShape Shape { get; }
 
     /// <summary>Rows in the ring.</summary>
     public int Capacity { get; private set; }
 
-    /// <summary>Floats per row: heads · headDim.</summary>
-    public int RowLength { get; }
-
     /// <summary>Bytes held.</summary>
-    public abstract long Bytes { get; }
+    public long Bytes => BytesOf(Format, Shape, Capacity);
+
+    /// <summary>How head vectors are rotated before they are stored; null = not. Queries must be rotated the same way, what is gathered from values back.</summary>
+    internal virtual HadamardRotation? Rotation => null;
 
     /// <summary>Makes a ring of zeros in the given format.</summary>
-    public static KvPlane Create(KvFormat format, int capacity, int rowLength) => format switch
+    /// <exception cref="ArgumentException">The format cannot hold heads of that length.</exception>
+    public static KvPlane Create(KvFormat format, KvPlaneShape shape, int capacity)
     {
-        KvFormat.F32 => new KvPlaneF32(capacity, rowLength),
-        KvFormat.F16 => new KvPlaneF16(capacity, rowLength),
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(shape.RowLength, nameof(shape));
+        if (!CanHold(format, shape.HeadDim))
+        {
+            throw new ArgumentException($"{format} cannot hold heads of {shape.HeadDim}.", nameof(shape));
+        }
+
+        return format switch
+        {
+            KvFormat.F32 => new KvPlaneF32(shape, capacity),
+            KvFormat.F16 => new KvPlaneF16(shape, capacity),
+            KvFormat.Kv8 => new KvPlaneKv8(shape, capacity),
+            KvFormat.Tq4 => new KvPlaneTq4(shape, capacity),
+            KvFormat.Tq4Ends => new KvPlaneTq4Ends(shape, capacity),
+            KvFormat.Polar4 => new KvPlanePolar4(shape, capacity),
+            KvFormat.Prod4 => new KvPlaneProd4(shape, capacity),
+            _ => throw new ArgumentOutOfRangeException(nameof(format), format, "No such key/value format."),
+        };
+    }
+
+    /// <summary>Whether heads of that length can be kept in a format: those that rotate need a power of two from 32 to 512.</summary>
+    public static bool CanHold(KvFormat format, int headDim) =>
+        format < KvFormat.Kv8 || (BitOperations.IsPow2(headDim) && headDim is >= IHadamardKernel.MinBlock and <= IHadamardKernel.MaxBlock);
+
+    /// <summary>Bytes that a ring of <paramref name="capacity"/> rows holds.</summary>
+    public static long BytesOf(KvFormat format, KvPlaneShape shape, int capacity) => format switch
+    {
+        KvFormat.F32 => 4L * shape.RowLength * capacity,
+        KvFormat.F16 => 2L * shape.RowLength * capacity,
+        KvFormat.Kv8 => (long)KvPlaneKv8.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
+        KvFormat.Tq4 => (long)KvPlaneTq4.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
+        KvFormat.Tq4Ends => BytesOf(KvFormat.Tq4, shape, capacity) + BytesOf(KvFormat.Kv8, shape, KvPlaneTq4Ends.EndRows(shape)),
+        KvFormat.Polar4 => (long)KvPlanePolar4.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
+        KvFormat.Prod4 => (long)KvPlaneProd4.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "No such key/value format."),
     };
 
@@ -45,32 +84,33 @@ public abstract class KvPlane
 
     /// <summary>Stores the row of <paramref name="position"/>, overwriting the one Capacity positions earlier.</summary>
     /// <param name="position">Not negative.</param>
-    /// <param name="row">(RowLength).</param>
-    /// <exception cref="ArgumentException">The length is not RowLength.</exception>
+    /// <param name="row">(Heads, HeadDim).</param>
+    /// <exception cref="ArgumentException">The length does not fit.</exception>
     public void Write(int position, ReadOnlySpan<float> row)
     {
-        if (row.Length != RowLength)
+        if (row.Length != Shape.RowLength)
         {
             ThrowRowLength(row.Length);
         }
 
-        Store(StartOf(position), row);
+        Store(position, row);
     }
 
-    /// <summary>Part of a stored row as floats: one head.</summary>
+    /// <summary>One stored head vector as floats, rotated as <see cref="Rotation"/> says.</summary>
     /// <param name="position">A stored position.</param>
-    /// <param name="column">First float of the part.</param>
-    /// <param name="scratch">As long as the part; used only when the format has to be converted.</param>
-    /// <returns>The part, either in place or in <paramref name="scratch"/>; valid until either is written.</returns>
-    internal abstract ReadOnlySpan<float> Read(int position, int column, Span<float> scratch);
+    /// <param name="head">Which head of the row.</param>
+    /// <param name="newest">The newest position that the reader sees; its own.</param>
+    /// <param name="scratch">(HeadDim); used only when the format has to be converted.</param>
+    /// <returns>The vector, either in place or in <paramref name="scratch"/>; valid until either is written.</returns>
+    internal abstract ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch);
 
     private protected abstract void Resize(int capacity);
 
-    private protected abstract void Store(int start, ReadOnlySpan<float> row);
+    private protected abstract void Store(int position, ReadOnlySpan<float> row);
 
-    /// <summary>First element of a position's row.</summary>
-    private protected int StartOf(int position) => position % Capacity * RowLength;
+    /// <summary>Index of a head vector among all of the ring.</summary>
+    private protected int VectorOf(int position, int head) => (position % Capacity * Shape.Heads) + head;
 
     [DoesNotReturn]
-    private void ThrowRowLength(int length) => throw new ArgumentException($"A row of {length} floats where {RowLength} are stored.");
+    private void ThrowRowLength(int length) => throw new ArgumentException($"A row of {length} floats where {Shape.RowLength} are stored.");
 }

@@ -3,21 +3,19 @@ using System.Numerics.Tensors;
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Keys or values as halves, rounded to nearest.</summary>
-internal sealed class KvPlaneF16(int capacity, int rowLength) : KvPlane(capacity, rowLength)
+internal sealed class KvPlaneF16(KvPlaneShape shape, int capacity) : KvPlane(KvFormat.F16, shape, capacity)
 {
-    private Half[] _rows = new Half[checked(capacity * rowLength)];
+    private Half[] _rows = new Half[checked(capacity * shape.RowLength)];
 
     /// <inheritdoc/>
-    public override long Bytes => (long)_rows.Length * 2;
-
-    /// <inheritdoc/>
-    internal override ReadOnlySpan<float> Read(int position, int column, Span<float> scratch)
+    internal override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch)
     {
-        TensorPrimitives.ConvertToSingle(_rows.AsSpan(StartOf(position) + column, scratch.Length), scratch);
+        TensorPrimitives.ConvertToSingle(_rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim), scratch);
         return scratch;
     }
 
-    private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * RowLength));
+    private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * Shape.RowLength));
 
-    private protected override void Store(int start, ReadOnlySpan<float> row) => TensorPrimitives.ConvertToHalf(row, _rows.AsSpan(start));
+    private protected override void Store(int position, ReadOnlySpan<float> row) =>
+        TensorPrimitives.ConvertToHalf(row, _rows.AsSpan(VectorOf(position, 0) * Shape.HeadDim));
 }

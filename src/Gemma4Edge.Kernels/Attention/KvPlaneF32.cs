@@ -1,18 +1,15 @@
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Keys or values as singles; read in place.</summary>
-internal sealed class KvPlaneF32(int capacity, int rowLength) : KvPlane(capacity, rowLength)
+internal sealed class KvPlaneF32(KvPlaneShape shape, int capacity) : KvPlane(KvFormat.F32, shape, capacity)
 {
-    private float[] _rows = new float[checked(capacity * rowLength)];
+    private float[] _rows = new float[checked(capacity * shape.RowLength)];
 
     /// <inheritdoc/>
-    public override long Bytes => (long)_rows.Length * sizeof(float);
+    internal override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch) =>
+        _rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim);
 
-    /// <inheritdoc/>
-    internal override ReadOnlySpan<float> Read(int position, int column, Span<float> scratch) =>
-        _rows.AsSpan(StartOf(position) + column, scratch.Length);
+    private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * Shape.RowLength));
 
-    private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * RowLength));
-
-    private protected override void Store(int start, ReadOnlySpan<float> row) => row.CopyTo(_rows.AsSpan(start));
+    private protected override void Store(int position, ReadOnlySpan<float> row) => row.CopyTo(_rows.AsSpan(VectorOf(position, 0) * Shape.HeadDim));
 }

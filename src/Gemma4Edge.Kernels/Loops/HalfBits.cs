@@ -28,6 +28,16 @@ internal static unsafe class HalfBits
         return BitConverter.Int32BitsToSingle((Unsafe.ReadUnaligned<short>(half) << 13) & SignAndFields) * TwoTo112;
     }
 
+    /// <summary>Eight scales, sign-extended to 32 bits, as <see cref="ReadScale"/> reads one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector256<float> Scales(Vector256<int> halves) =>
+        ((halves << 13) & Vector256.Create(SignAndFields)).AsSingle() * Vector256.Create(TwoTo112);
+
+    /// <summary>Four scales, sign-extended to 32 bits, as <see cref="ReadScale"/> reads one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector128<float> Scales(Vector128<int> halves) =>
+        ((halves << 13) & Vector128.Create(SignAndFields)).AsSingle() * Vector128.Create(TwoTo112);
+
     /// <summary>Eight halves, sign-extended to 32 bits. Exact for every value, infinities and NaN included.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector256<float> ToSingle(Vector256<int> halves)

@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
+using System.IO.Hashing;
 using System.Numerics;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Unicode;
 using Gemma4Edge.Kernels;
@@ -71,7 +73,7 @@ internal sealed class GgufFile
             throw Metadata.Bad("general.alignment", $"is {alignment}; expected a power of two");
         }
 
-        var entries = new List<(long At, string Name, int[] Shape, QuantFormat Format, ulong Offset)>();
+        var entries = new List<(long At, string Name, int[] Shape, QuantFormat? Format, ulong Offset)>();
         for (int i = 0; i < tensorCount; i++)
         {
             long at = _position;
@@ -79,12 +81,12 @@ internal sealed class GgufFile
             int[] shape = ReadShape(name);
             long typeAt = _position;
             uint type = ReadUInt32($"the type of '{name}'");
-            if (!QuantFormats.TryFromGgmlType((int)type, out QuantFormat? format))
+            if (!QuantFormats.TryFromGgmlType((int)type, out QuantFormat? format) && !(type == TurboQuantKeys.BytesType && IsOurs(name)))
             {
                 throw Bad(typeAt, $"The tensor '{name}' has weight type {type}; expected {string.Join(", ", QuantFormats.All)}.", "Convert the model to one of them.");
             }
 
-            if (shape[^1] % format.BlockColumns != 0)
+            if (format is not null && shape[^1] % format.BlockColumns != 0)
             {
                 throw Bad(at, $"The tensor '{name}' has rows of {shape[^1]} weights; {format} needs a multiple of {format.BlockColumns}.");
             }
@@ -92,14 +94,17 @@ internal sealed class GgufFile
             entries.Add((at, name, shape, format, ReadUInt64($"the offset of '{name}'")));
         }
 
+        uint[]? checksums = Checksums(tensorCount);
         ulong dataStart = ((ulong)_position + (ulong)alignment - 1) / (ulong)alignment * (ulong)alignment;
-        foreach ((long at, string name, int[] shape, QuantFormat format, ulong offset) in entries)
+        foreach ((long at, string name, int[] shape, QuantFormat? format, ulong offset) in entries)
         {
-            long bytes = shape.Aggregate(1L, (count, size) => count * size) / format.BlockColumns * format.BlockBytes;
+            long count = shape.Aggregate(1L, (count, size) => count * size);
+            long bytes = format is null ? count : count / format.BlockColumns * format.BlockBytes;
             ulong room = (ulong)_file.Length - Math.Min(dataStart, (ulong)_file.Length);
-            if (offset % (ulong)alignment != 0)
+            ulong step = format is null ? Math.Max((ulong)alignment, TurboQuantKeys.Alignment) : (ulong)alignment;
+            if (offset % step != 0 || (format is null && dataStart % step != 0))
             {
-                throw Bad(at, $"The tensor '{name}' starts at offset {offset}, which is no multiple of the alignment {alignment}.");
+                throw Bad(at, $"The tensor '{name}' starts at offset {offset}, which is no multiple of the alignment {step}.");
             }
 
             if (offset > room || (ulong)bytes > room - offset)
@@ -107,8 +112,72 @@ internal sealed class GgufFile
                 throw Bad(at, $"The data of tensor '{name}' ({bytes} bytes at offset {offset}) leaves the file of {_file.Length} bytes.");
             }
 
-            Tensors.Add(new StoredTensor(_file, name, shape, format, format.Name, (long)(dataStart + offset), bytes));
+            long start = (long)(dataStart + offset);
+            StoredTensor tensor = format is null
+                ? Described(name, start, bytes)
+                : new StoredTensor(_file, name, shape, format, format.Name, start, bytes);
+            Tensors.Add(tensor with { Checksum = checksums?[Tensors.Count] });
         }
+
+        CheckHeader(_position); // last: an error above says more
+    }
+
+    private bool IsOurs(string tensor) => Metadata.Find(TurboQuantKeys.Format(tensor)) is not null;
+
+    /// <summary>A TurboQuant tensor, as its descriptor has it.</summary>
+    private StoredTensor Described(string name, long start, long bytes)
+    {
+        if (Metadata.Find(TurboQuantKeys.HeaderChecksum) is null)
+        {
+            throw Bad(0, $"The header has TurboQuant tensors but no '{TurboQuantKeys.HeaderChecksum}'.");
+        }
+
+        try
+        {
+            (TurboQuantDescriptor format, int[] shape, string? diagonal) = TurboQuantKeys.Parse(Metadata.Text(TurboQuantKeys.Format(name)), bytes);
+            return new StoredTensor(_file, name, shape, format, format.Name, start, bytes) { Diagonal = diagonal };
+        }
+        catch (FormatException error)
+        {
+            throw Metadata.Bad(TurboQuantKeys.Format(name), error.Message);
+        }
+    }
+
+    /// <summary>Holds the header against its checksum, where it has one.</summary>
+    private void CheckHeader(long end)
+    {
+        if (Metadata.Find(TurboQuantKeys.HeaderChecksum) is not { } value)
+        {
+            return;
+        }
+
+        if (value is not { Element: GgufType.UInt32, IsArray: false })
+        {
+            throw Metadata.Bad(TurboQuantKeys.HeaderChecksum, $"holds {value}; expected {GgufType.UInt32}");
+        }
+
+        var crc = new Crc32();
+        Append(0, value.Offset);
+        crc.Append(stackalloc byte[sizeof(uint)]);
+        Append(value.Offset + sizeof(uint), end);
+        if (crc.GetCurrentHashAsUInt32() != BinaryPrimitives.ReadUInt32LittleEndian(_file.Span(value.Offset, sizeof(uint))))
+        {
+            throw Bad(0, "The header does not match its checksum.");
+        }
+
+        void Append(long start, long stop) => crc.Append(_file.Span(start, checked((int)(stop - start))));
+    }
+
+    private uint[]? Checksums(int tensorCount)
+    {
+        if (Metadata.Find(TurboQuantKeys.TensorChecksums) is not { } value)
+        {
+            return null;
+        }
+
+        return value is { Element: GgufType.UInt32, IsArray: true } && value.Count == tensorCount
+            ? MemoryMarshal.Cast<byte, uint>(_file.Span(value.Offset, (int)value.Bytes)).ToArray()
+            : throw Metadata.Bad(TurboQuantKeys.TensorChecksums, $"holds {value}; expected {tensorCount} × {GgufType.UInt32}");
     }
 
     /// <summary>Dimensions, outermost first; each fits an int, and their product fits a long with room for 8 bytes a weight.</summary>

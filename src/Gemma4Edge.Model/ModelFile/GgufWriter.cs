@@ -1,10 +1,17 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Runtime.InteropServices;
 using System.Text;
 using Gemma4Edge.Kernels;
+using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>Writes a GGUF file, version 3: first all keys and tensors are declared, then <see cref="Write"/> streams the data.</summary>
-/// <remarks>The layout stands at <see cref="GgufFile"/>. Not thread-safe.</remarks>
+/// <remarks>
+/// The layout stands at <see cref="GgufFile"/>, what is ours in it at <see cref="TurboQuantKeys"/>. Not thread-safe.
+/// Checksums are known when the data is written, so the header is written twice, the second time with them.
+/// </remarks>
 internal sealed class GgufWriter
 {
     /// <summary>Tensors start on a page of any kernel we run on (the Pi 5's has 16 KiB), so that advice for one does not touch another.</summary>
@@ -44,6 +51,18 @@ internal sealed class GgufWriter
     /// <summary>Adds booleans.</summary>
     public void Add(string key, IReadOnlyCollection<bool> values) => AddArray(key, GgufType.Bool, values, (writer, value) => writer.Write(value));
 
+    /// <summary>Adds texts as they are packed.</summary>
+    public void Add(string key, PackedStrings values) => AddKey(key, GgufType.Array, writer =>
+    {
+        writer.Write((uint)GgufType.String);
+        writer.Write((ulong)values.Count);
+        for (int i = 0; i < values.Count; i++)
+        {
+            writer.Write((ulong)values[i].Length);
+            writer.Write(values[i]);
+        }
+    });
+
     /// <summary>Adds texts.</summary>
     public void Add(string key, IReadOnlyCollection<string> values) => AddArray(key, GgufType.String, values, WriteText);
 
@@ -63,9 +82,16 @@ internal sealed class GgufWriter
     /// <param name="format">How its weights are stored.</param>
     /// <param name="shape">Dimensions, outermost first; the last is a whole number of blocks.</param>
     /// <param name="writeData">Writes exactly the tensor's bytes when <see cref="Write"/> gets to it.</param>
-    public void AddTensor(string name, QuantFormat format, int[] shape, Action<Stream> writeData)
+    /// <param name="diagonal">Name of the tensor with the factors of its columns; null = none. TurboQuant only.</param>
+    public void AddTensor(string name, WeightFormat format, int[] shape, Action<Stream> writeData, string? diagonal = null)
     {
-        long bytes = shape[..^1].Aggregate(1L, (rows, size) => rows * size) * format.RowBytes(shape[^1]);
+        int rows = shape.Length == 1 ? 1 : shape[^2];
+        long bytes = shape.SkipLast(2).Aggregate(1L, (matrices, size) => matrices * size) * format.MatrixBytes(rows, shape[^1]);
+        if (format is TurboQuantDescriptor descriptor)
+        {
+            Add(TurboQuantKeys.Format(name), TurboQuantKeys.Describe(descriptor, shape, diagonal));
+        }
+
         long offset = _tensors.Count == 0 ? 0 : Aligned(_tensors[^1].Offset + _tensors[^1].Bytes);
         _tensors.Add(new Entry(name, format, shape, offset, bytes, writeData));
     }
@@ -75,23 +101,23 @@ internal sealed class GgufWriter
     /// <exception cref="InvalidOperationException">A tensor's data had another length than declared.</exception>
     public void Write(string path)
     {
-        string unfinished = $"{path}.{Environment.ProcessId}.partial";
+        string unfinished = $"{path}.partial"; // one name: what a killed run left behind, the next one replaces
+        var file = new FileStream(unfinished, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
         try
         {
-            using (var file = new FileStream(unfinished, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0))
+            using (file)
             {
-                WriteHeader(file);
+                var checksums = new uint[_tensors.Count];
+                WriteHeader(file, checksums);
                 long dataStart = file.Position;
-                foreach (Entry tensor in _tensors)
+                for (int i = 0; i < checksums.Length; i++)
                 {
-                    Pad(file, dataStart + tensor.Offset);
-                    tensor.WriteData(file);
-                    if (file.Position != dataStart + tensor.Offset + tensor.Bytes)
-                    {
-                        throw new InvalidOperationException($"The data of '{tensor.Name}' has {file.Position - dataStart - tensor.Offset} bytes; declared {tensor.Bytes}.");
-                    }
+                    Pad(file, dataStart + _tensors[i].Offset);
+                    checksums[i] = WriteTensor(file, _tensors[i]);
                 }
 
+                file.Position = 0;
+                WriteHeader(file, checksums);
                 file.Flush(flushToDisk: true);
             }
 
@@ -104,29 +130,52 @@ internal sealed class GgufWriter
         }
     }
 
-    private void WriteHeader(FileStream file)
+    private static uint WriteTensor(FileStream file, Entry tensor)
+    {
+        long start = file.Position;
+        using var data = new ChecksumStream(file);
+        tensor.WriteData(data);
+        return file.Position - start == tensor.Bytes
+            ? data.Checksum
+            : throw new InvalidOperationException($"The data of '{tensor.Name}' has {file.Position - start} bytes; declared {tensor.Bytes}.");
+    }
+
+    private void WriteHeader(FileStream file, uint[] checksums)
     {
         using var header = new MemoryStream();
         using var writer = new BinaryWriter(header);
         writer.Write("GGUF"u8);
         writer.Write(Version);
         writer.Write((ulong)_tensors.Count);
-        writer.Write((ulong)_keys.Count);
+        writer.Write((ulong)_keys.Count + 2);
         _keys.ForEach(writeKey => writeKey(writer));
+        WriteText(writer, TurboQuantKeys.TensorChecksums);
+        writer.Write((uint)GgufType.Array);
+        writer.Write((uint)GgufType.UInt32);
+        writer.Write((ulong)checksums.Length);
+        writer.Write(MemoryMarshal.AsBytes<uint>(checksums));
+        WriteText(writer, TurboQuantKeys.HeaderChecksum);
+        writer.Write((uint)GgufType.UInt32);
+        int checksumAt = (int)header.Position;
+        writer.Write(0u);
         foreach (Entry tensor in _tensors)
         {
+            bool ours = tensor.Format is TurboQuantDescriptor;
             WriteText(writer, tensor.Name);
-            writer.Write((uint)tensor.Shape.Length);
-            foreach (int size in tensor.Shape.Reverse())
+            int[] shape = ours ? [checked((int)tensor.Bytes)] : tensor.Shape;
+            writer.Write((uint)shape.Length);
+            foreach (int size in shape.Reverse())
             {
                 writer.Write((ulong)size);
             }
 
-            writer.Write((uint)tensor.Format.GgmlType);
+            writer.Write(ours ? TurboQuantKeys.BytesType : (uint)((QuantFormat)tensor.Format).GgmlType);
             writer.Write((ulong)tensor.Offset);
         }
 
-        file.Write(header.GetBuffer().AsSpan(0, (int)header.Length));
+        Span<byte> bytes = header.GetBuffer().AsSpan(0, (int)header.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[checksumAt..], Crc32.HashToUInt32(bytes));
+        file.Write(bytes);
         Pad(file, Aligned(file.Position));
     }
 
@@ -151,5 +200,39 @@ internal sealed class GgufWriter
         writer.Write(utf8);
     }
 
-    private sealed record Entry(string Name, QuantFormat Format, int[] Shape, long Offset, long Bytes, Action<Stream> WriteData);
+    private sealed record Entry(string Name, WeightFormat Format, int[] Shape, long Offset, long Bytes, Action<Stream> WriteData);
+
+    /// <summary>Passes bytes on and sums them up.</summary>
+    private sealed class ChecksumStream(FileStream file) : Stream
+    {
+        private readonly Crc32 _crc = new();
+
+        public uint Checksum => _crc.GetCurrentHashAsUInt32();
+
+        public override bool CanRead => false;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override void Write(ReadOnlySpan<byte> buffer)
+        {
+            _crc.Append(buffer);
+            file.Write(buffer);
+        }
+
+        public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
+
+        public override void Flush() => file.Flush();
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+    }
 }

@@ -15,7 +15,7 @@ internal static class HuggingFaceModel
     private const string ShardIndex = "model.safetensors.index.json";
 
     // The text network inside a multi-modal checkpoint, its two spellings, and alone.
-    private static readonly string[] s_prefixes = ["model.language_model.", "language_model.model.", "model."];
+    internal static readonly string[] Prefixes = ["model.language_model.", "language_model.model.", "model."];
 
     /// <summary>Everything but the vocabulary.</summary>
     /// <param name="folder">The folder.</param>
@@ -51,7 +51,7 @@ internal static class HuggingFaceModel
 
     private static TensorTable ReadTensors(string folder, List<MappedFile> files)
     {
-        string prefix = s_prefixes[^1];
+        string prefix = Prefixes[^1];
         var tensors = new TensorTable(folder, name => prefix + name);
         foreach (string name in WeightFiles(folder))
         {
@@ -60,7 +60,7 @@ internal static class HuggingFaceModel
         }
 
         HashSet<string> names = [.. tensors.All.Select(tensor => tensor.Name)];
-        prefix = s_prefixes.FirstOrDefault(candidate => names.Contains(candidate + "embed_tokens.weight"), prefix);
+        prefix = Prefixes.FirstOrDefault(candidate => names.Contains(candidate + "embed_tokens.weight"), prefix);
         return tensors;
     }
 

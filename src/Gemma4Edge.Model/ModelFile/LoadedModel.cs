@@ -1,3 +1,5 @@
+using System.IO.Hashing;
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Model.ModelFile;
@@ -17,6 +19,7 @@ public sealed class LoadedModel : IDisposable
     {
         _files = files;
         Path = path;
+        Contents = contents;
         Name = contents.Name;
         Format = contents.Format;
         Config = contents.Config;
@@ -44,6 +47,9 @@ public sealed class LoadedModel : IDisposable
 
     /// <summary><c>gguf</c> or <c>safetensors</c>.</summary>
     public string Format { get; }
+
+    /// <summary>What the reader found, for the converter.</summary>
+    internal ModelContents Contents { get; }
 
     /// <summary>The shape of the network.</summary>
     public Gemma4Config Config { get; }
@@ -124,12 +130,48 @@ public sealed class LoadedModel : IDisposable
             return;
         }
 
-        long rowBytes = Weights.EmbedTokensPerLayer!.RowBytes;
+        WeightFormat format = Weights.EmbedTokensPerLayer!.Format;
+        long rowBytes = Weights.EmbedTokensPerLayer.RowBytes;
         foreach (int token in tokens)
         {
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)token, (uint)Config.VocabSize);
-            _ple.File.Advise(_ple.Offset + (token * rowBytes), rowBytes, MappingAdvice.WillNeed);
+            int firstRow = token / format.RowStep * format.RowStep; // rows that are stored together come together
+            _ple.File.Advise(_ple.Offset + (firstRow * rowBytes), format.RowStep * rowBytes, MappingAdvice.WillNeed);
         }
+    }
+
+    /// <summary>Whether the file has checksums for <see cref="Verify"/>.</summary>
+    public bool HasChecksums => Contents.Tensors.All.TrueForAll(tensor => tensor.Checksum is not null);
+
+    /// <summary>Reads every tensor and holds it against its checksum.</summary>
+    /// <param name="progress">Gets the bytes read and those there are, on the calling thread; null = nobody.</param>
+    /// <param name="cancellation">Looked at every few megabytes.</param>
+    /// <returns>The tensors whose data is not what was written; those without a checksum are not among them.</returns>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    public IReadOnlyList<string> Verify(Action<long, long>? progress, CancellationToken cancellation)
+    {
+        const int PieceBytes = 8 << 20;
+        List<string> damaged = [];
+        long total = Contents.Tensors.All.Sum(tensor => tensor.Bytes), done = 0;
+        foreach (StoredTensor tensor in Contents.Tensors.All.Where(tensor => tensor.Checksum is not null))
+        {
+            var crc = new Crc32();
+            for (long at = 0; at < tensor.Bytes; at += PieceBytes)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                int length = (int)Math.Min(PieceBytes, tensor.Bytes - at);
+                crc.Append(tensor.File.Span(tensor.Offset + at, length));
+                done += length;
+                progress?.Invoke(done, total);
+            }
+
+            if (crc.GetCurrentHashAsUInt32() != tensor.Checksum)
+            {
+                damaged.Add(tensor.Name);
+            }
+        }
+
+        return damaged;
     }
 
     /// <inheritdoc/>

@@ -12,6 +12,9 @@ internal enum MappingAdvice
 
     /// <summary>Soon: start to read now.</summary>
     WillNeed = 3,
+
+    /// <summary>No more: its pages may go. They come back from the file when they are read again.</summary>
+    DontNeed = 4,
 }
 
 /// <summary>A regular file mapped read-only into memory, whole.</summary>

@@ -10,8 +10,14 @@ namespace Gemma4Edge.Model.ModelFile;
 /// <param name="FormatName">The format's name, also where <paramref name="Format"/> is null.</param>
 /// <param name="Offset">First byte of the data in the file.</param>
 /// <param name="Bytes">Size of the data.</param>
-internal sealed record StoredTensor(MappedFile File, string Name, int[] Shape, QuantFormat? Format, string FormatName, long Offset, long Bytes)
+internal sealed record StoredTensor(MappedFile File, string Name, int[] Shape, WeightFormat? Format, string FormatName, long Offset, long Bytes)
 {
+    /// <summary>CRC-32 of the data; null = the file has none.</summary>
+    public uint? Checksum { get; init; }
+
+    /// <summary>Name of the tensor whose values multiplied the columns before they were coded; null = none.</summary>
+    public string? Diagonal { get; init; }
+
     /// <summary>The shape as text: <c>[256, 1536]</c>.</summary>
     public string ShapeText => Describe(Shape);
 

@@ -48,7 +48,7 @@ public static class SyntheticModel
         var writer = new GgufWriter();
         writer.Add("general.architecture", "gemma4");
         writer.Add("general.name", $"synthetic-{size}-{format}");
-        AddConfig(writer, config);
+        GgufKeys.AddConfig(writer, config);
         SyntheticVocabulary.AddTo(writer, config.VocabSize);
 
         var weights = new SyntheticWeights(format, seed);
@@ -101,32 +101,6 @@ public static class SyntheticModel
             FinalLogitSoftcapping = 30,
             MaxPositionEmbeddings = context,
         };
-
-    private static void AddConfig(GgufWriter writer, Gemma4Config config)
-    {
-        Add("block_count", config.NumHiddenLayers);
-        Add("context_length", config.MaxPositionEmbeddings);
-        Add("embedding_length", config.HiddenSize);
-        Add("embedding_length_per_layer_input", config.HiddenSizePerLayerInput);
-        Add("attention.head_count", config.NumAttentionHeads);
-        Add("attention.head_count_kv", config.NumKeyValueHeads[0]);
-        Add("attention.sliding_window", config.SlidingWindow);
-        Add("attention.shared_kv_layers", config.NumKvSharedLayers);
-        foreach (string kind in new[] { "attention.key_length", "attention.value_length", "rope.dimension_count" })
-        {
-            Add(kind, config.GlobalHeadDim);
-            Add($"{kind}_swa", config.HeadDim);
-        }
-
-        writer.Add("gemma4.feed_forward_length", config.IntermediateSizes);
-        writer.Add("gemma4.attention.sliding_window_pattern", [.. config.LayerTypes.Select(type => type == LayerType.Sliding)]);
-        writer.Add("gemma4.attention.layer_norm_rms_epsilon", config.RmsNormEps);
-        writer.Add("gemma4.rope.freq_base", config.RopeThetaFull);
-        writer.Add("gemma4.rope.freq_base_swa", config.RopeThetaSliding);
-        writer.Add("gemma4.final_logit_softcapping", config.FinalLogitSoftcapping);
-
-        void Add(string name, int value) => writer.Add($"gemma4.{name}", (uint)value);
-    }
 
     /// <summary>Every tensor under its checkpoint name, as <see cref="WeightsBuilder"/> expects it; dead keys and values are left out.</summary>
     internal static IEnumerable<(string Name, int[] Shape)> Shapes(Gemma4Config config)

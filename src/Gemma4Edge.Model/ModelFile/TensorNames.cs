@@ -46,6 +46,10 @@ internal static class TensorNames
     /// <summary>The checkpoint's name of a tensor of one layer.</summary>
     public static string OfLayer(int layer, string name) => $"layers.{layer}.{name}";
 
+    /// <summary>Every name a network of so many layers can have, in the order in which they are written.</summary>
+    public static IEnumerable<string> All(int layers) =>
+        s_model.Keys.Concat(Enumerable.Range(0, layers).SelectMany(layer => s_layer.Keys.Select(name => OfLayer(layer, name))));
+
     /// <summary>GGUF's name of a tensor.</summary>
     public static string ToGguf(string name)
     {

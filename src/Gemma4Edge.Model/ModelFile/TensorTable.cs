@@ -28,6 +28,9 @@ internal sealed class TensorTable(string path, Func<string, string> nameInFile)
     /// <summary>The tensor, or null.</summary>
     public StoredTensor? Find(string name) => _byName.GetValueOrDefault(nameInFile(name));
 
+    /// <summary>The tensor that the file itself calls so, or null.</summary>
+    public StoredTensor? FindInFile(string name) => _byName.GetValueOrDefault(name);
+
     /// <summary>The tensor.</summary>
     /// <exception cref="ModelFileException">The model has none of that name.</exception>
     public StoredTensor Get(string name) =>

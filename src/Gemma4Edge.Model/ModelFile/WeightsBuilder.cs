@@ -139,7 +139,7 @@ internal sealed unsafe class WeightsBuilder(ModelContents contents)
     }
 
     /// <summary>1 for the pairs that rotate, the lowest ones; see <see cref="Gemma4Weights.RopeFactorsFull"/>.</summary>
-    private float[] RopeFactorsFull()
+    internal float[] RopeFactorsFull()
     {
         var factors = new float[_config.GlobalHeadDim / 2];
         if (contents.PartialRotaryFactor is { } share)
@@ -162,7 +162,9 @@ internal sealed unsafe class WeightsBuilder(ModelContents contents)
         return factors;
     }
 
-    private static float[] Floats(StoredTensor tensor)
+    /// <summary>The values of a small tensor.</summary>
+    /// <exception cref="ModelFileException">It is not of a plain type, or a value is not finite.</exception>
+    internal static float[] Floats(StoredTensor tensor)
     {
         ReadOnlySpan<byte> bytes = tensor.File.Span(tensor.Offset, (int)tensor.Bytes);
         var floats = new float[tensor.Count];
@@ -203,10 +205,38 @@ internal sealed unsafe class WeightsBuilder(ModelContents contents)
         return tensor;
     }
 
-    private static WeightMatrix View(StoredTensor tensor, long offset, int rows, int columns)
+    private WeightMatrix View(StoredTensor tensor, long offset, int rows, int columns)
     {
-        QuantFormat format = tensor.Format ?? throw Bad(tensor, $"has type {tensor.FormatName}; expected {string.Join(", ", QuantFormats.All)}", "Convert the model to one of them.");
-        return new WeightMatrix(format, tensor.File.At(tensor.Offset + offset, rows * format.RowBytes(columns)), rows, columns);
+        WeightFormat format = tensor.Format ?? throw Bad(tensor, $"has type {tensor.FormatName}; expected {string.Join(", ", QuantFormats.All)}", "Convert the model to one of them.");
+        return new WeightMatrix(format, tensor.File.At(tensor.Offset + offset, format.MatrixBytes(rows, columns)), rows, columns, Diagonal(tensor, columns));
+    }
+
+    /// <summary>A tensor as matrices: one, or one per expert.</summary>
+    /// <exception cref="ModelFileException">Its type is none this program computes with.</exception>
+    internal WeightMatrix[] Matrices(StoredTensor tensor)
+    {
+        int rows = tensor.Shape[^2], columns = tensor.Shape[^1];
+        int count = checked((int)(tensor.Count / rows / columns));
+        return [.. Enumerable.Range(0, count).Select(index => View(tensor, index * (tensor.Bytes / count), rows, columns))];
+    }
+
+    /// <summary>The factors of a matrix's columns; empty = none.</summary>
+    private float[] Diagonal(StoredTensor tensor, int columns)
+    {
+        if (tensor.Diagonal is null)
+        {
+            return [];
+        }
+
+        StoredTensor diagonal = _tensors.FindInFile(tensor.Diagonal) ?? throw Bad(tensor, $"needs '{tensor.Diagonal}', which is missing");
+        if (!diagonal.HasShape([columns]))
+        {
+            throw Bad(diagonal, $"has shape {diagonal.ShapeText}; expected [{columns}]");
+        }
+
+        BytesPerToken += columns * sizeof(float);
+        float[] factors = Floats(diagonal);
+        return Array.TrueForAll(factors, factor => factor > 0) ? factors : throw Bad(diagonal, "has a factor that is not positive");
     }
 
     private static ModelFileException Bad(StoredTensor tensor, string what, string hint = ModelFileException.GetItAgain) =>

@@ -14,7 +14,7 @@ public class AttentionBenchmarks
     private float[] _scratch = [];
     private float[] _output = [];
 
-    [Params(KvFormat.F32, KvFormat.F16)]
+    [Params(KvFormat.F32, KvFormat.F16, KvFormat.Kv8, KvFormat.Tq4)]
     public KvFormat Format { get; set; }
 
     [Params(512, 4096)]
@@ -26,8 +26,8 @@ public class AttentionBenchmarks
     [GlobalSetup]
     public void Setup()
     {
-        _keys = KvPlane.Create(Format, Positions, HeadDim);
-        _values = KvPlane.Create(Format, Positions, HeadDim);
+        _keys = KvPlane.Create(Format, new KvPlaneShape(1, HeadDim, SignSeed: 0, MaxChunk: 1), Positions);
+        _values = KvPlane.Create(Format, new KvPlaneShape(1, HeadDim, SignSeed: 2, MaxChunk: 1), Positions);
         var row = new float[HeadDim];
         Array.Fill(row, 0.05f);
         for (int position = 0; position < Positions; position++)
@@ -43,5 +43,5 @@ public class AttentionBenchmarks
     }
 
     [Benchmark]
-    public void Attend() => AttentionKernel.Attend(_queries, _keys, _values, 0, HeadDim, 0, Positions, _scratch, _output);
+    public void Attend() => AttentionKernel.Attend(_queries, _keys, _values, 0, 0, Positions, _scratch, _output);
 }

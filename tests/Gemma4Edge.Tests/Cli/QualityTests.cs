@@ -44,7 +44,7 @@ public sealed class QualityTests
     [Fact]
     public async Task Eval_AgainstItself_DivergesNowhere()
     {
-        JsonElement json = (await TestCli.RunAsync("eval", TestData.DemoModel, s_items, "--limit", "2", "--reference", TestData.DemoModel, "--json")).Json();
+        JsonElement json = (await TestCli.RunAsync("eval", TestData.DemoModel, s_items, "--limit", "2", "--reference", TestData.DemoModel, "--kv", "f32", "--json")).Json();
 
         Assert.Equal(0, json.GetProperty("kl_mean").GetDouble(), 9);
         Assert.Equal(0, json.GetProperty("kl_p99").GetDouble(), 9);
@@ -74,7 +74,7 @@ public sealed class QualityTests
     {
         using var text = new TempFile(["turn on the kitchen light"]);
 
-        JsonElement json = (await TestCli.RunAsync("perplexity", TestData.DemoModel, text.Path, "--json", "--reference", TestData.DemoModel)).Json();
+        JsonElement json = (await TestCli.RunAsync("perplexity", TestData.DemoModel, text.Path, "--json", "--reference", TestData.DemoModel, "--kv", "f32")).Json();
 
         Assert.Equal(0, json.GetProperty("kl_mean").GetDouble(), 9);
         Assert.Equal(100, json.GetProperty("top1_agreement_percent").GetDouble());

@@ -107,7 +107,7 @@ public class ModelFileWriterTests
         {
             fixed (float* destination = row)
             {
-                matrix.Format.Kernels[^1].Decode(matrix.Data + (i * matrix.RowBytes), destination, matrix.Columns);
+                ((QuantFormat)matrix.Format).Kernels[^1].Decode(matrix.Data + (i * matrix.RowBytes), destination, matrix.Columns);
             }
 
             sum += row.Sum(value => (double)value * value);

@@ -9,10 +9,10 @@ internal sealed class TestNetwork : IDisposable
 {
     private readonly LoadedModel _model;
     private readonly WorkerPool _pool;
-    private readonly KvFormat _kv;
+    private readonly KvCacheFormat _kv;
     private readonly int _context;
 
-    private TestNetwork(LoadedModel model, int maxChunk, bool skipShared, KvFormat kv, int threads, string? kernel)
+    private TestNetwork(LoadedModel model, int maxChunk, bool skipShared, KvCacheFormat kv, int threads, string? kernel)
     {
         _model = model;
         _kv = kv;
@@ -25,8 +25,8 @@ internal sealed class TestNetwork : IDisposable
 
     public Gemma4Transformer Transformer { get; }
 
-    public static TestNetwork Open(string path, int maxChunk = 16, bool skipShared = true, KvFormat kv = KvFormat.F32, int threads = 2, string? kernel = null) =>
-        new(LoadedModel.Open(path), maxChunk, skipShared, kv, threads, kernel);
+    public static TestNetwork Open(string path, int maxChunk = 16, bool skipShared = true, KvCacheFormat? kv = null, int threads = 2, string? kernel = null) =>
+        new(LoadedModel.Open(path), maxChunk, skipShared, kv ?? KvCacheFormat.F32, threads, kernel);
 
     public static float MaxDifference(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual)
     {

@@ -11,7 +11,7 @@ public sealed class ChatSessionTests : IDisposable
 {
     private const string Home = "Smart home with these areas: kitchen, hallway, office, attic, bathroom, living room.";
     private const int Context = 800;
-    private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Kv = KvFormat.F32, Context = Context, PrefillChunk = 32 });
+    private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Kv = KvCacheFormat.F32, Context = Context, PrefillChunk = 32 });
 
     public void Dispose() => _engine.Dispose();
 

@@ -1,4 +1,4 @@
-using Gemma4Edge.Kernels;
+using Gemma4Edge.Model;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Tools;
 
@@ -20,7 +20,7 @@ public sealed class ConfigurationTests : IDisposable
              "Telemetry":{"IntervalSeconds":3}}
             """);
         ServiceOptions options = Read();
-        Assert.Equal(new ModelOptions { Path = "m.gguf", Context = 512, Threads = 2, Kernel = "scalar", Kv = KvFormat.F32, Sessions = 3, System = "Be short." }, options.Model);
+        Assert.Equal(new ModelOptions { Path = "m.gguf", Context = 512, Threads = 2, Kernel = "scalar", Kv = KvCacheFormat.F32, Sessions = 3, System = "Be short." }, options.Model);
         Assert.Equal(("bath", "u", 7), (options.Mqtt.Node, options.Mqtt.User, options.Mqtt.SessionExpirySeconds));
         Assert.Equal(new BrokerAddress("broker", 1884), options.Mqtt.Address);
         Assert.Equal(["a/", "b/"], options.Mqtt.ReplyPrefixes);
@@ -61,7 +61,7 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("""{"Mqtt":{"ReplyPrefixes":["a/#/"]}}""", "Mqtt:ReplyPrefixes:0", "wildcard")]
     [InlineData("""{"Mqtt":{"PasswordFile":"/no/such"}}""", "Mqtt:PasswordFile", "a file")]
     [InlineData("""{"Model":{"Kernel":"mmx"}}""", "'mmx'", "scalar")]
-    [InlineData("""{"Model":{"Kv":"q4"}}""", "'q4'", "f16 or f32")]
+    [InlineData("""{"Model":{"Kv":"q4"}}""", "'q4'", "one of auto, f32, f16, kv8, k8v4, k4v4, polar4, prod4")]
     [InlineData("""{"Queue":{"Capacity":"many"}}""", "'many'", "1 to 1024")]
     [InlineData("""{"Sampling":{"Temperature":"NaN"}}""", "'NaN'", "0 to 10")]
     [InlineData("""{"Sampling":{"Temperature":"0,7"}}""", "'0,7'", "0 to 10")]

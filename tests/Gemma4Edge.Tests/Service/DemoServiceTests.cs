@@ -23,7 +23,7 @@ public class DemoServiceTests
         await using Outsider outsider = await Outsider.ConnectAsync(options.Mqtt.EmbeddedPort, Outsider.Reply, "gemma4edge/kitchen/info", "gemma4edge/kitchen/telemetry", "gemma4edge/kitchen/state");
 
         JsonElement info = await outsider.NextJsonAsync("info");
-        Assert.Equal(("bf16", "f16", 8), (info.GetProperty("weights").GetString(), info.GetProperty("kv").GetString(), info.GetProperty("tools").GetArrayLength()));
+        Assert.Equal(("bf16", "kv8/k8v4", 8), (info.GetProperty("weights").GetString(), info.GetProperty("kv").GetString(), info.GetProperty("tools").GetArrayLength()));
         Assert.True(info.GetProperty("bytes_per_token").GetInt64() > 1 << 20);
 
         await outsider.PublishAsync("request", $$"""{"id":"a1","prompt":"turn on the kitchen light","session":"s","stream":true,"reply_to":"{{Outsider.Reply}}"}""");

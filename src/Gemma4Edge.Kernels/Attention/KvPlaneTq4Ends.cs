@@ -1,0 +1,55 @@
+namespace Gemma4Edge.Kernels;
+
+/// <summary><see cref="KvPlaneTq4"/> whose first and latest rows are also kept at 8 bits, and read from there.</summary>
+/// <remarks>
+/// Attention rests most on the first tokens and on the latest. What counts as latest is told by the reader's own position, so the
+/// result does not depend on how a prompt is cut into chunks. Every row is written in both precisions, and a row that leaves the
+/// latest ones is simply read from its 4 bits from then on: nothing is encoded twice, and the 8-bit part has a fixed size,
+/// 4 + 63 + MaxChunk rows. A row it no longer holds (after a far rollback of a network without sliding layers) is read at 4 bits.
+/// Both parts have the same rotation.
+/// </remarks>
+internal sealed class KvPlaneTq4Ends : KvPlane
+{
+    private const int FirstRows = 4;
+    private const int LatestRows = 64;
+
+    private readonly KvPlaneTq4 _all;
+    private readonly KvPlaneKv8 _ends;
+    private readonly int[] _positions; // of the rows in _ends
+
+    public KvPlaneTq4Ends(KvPlaneShape shape, int capacity)
+        : base(KvFormat.Tq4Ends, shape, capacity)
+    {
+        _all = new KvPlaneTq4(shape, capacity);
+        _ends = new KvPlaneKv8(shape, EndRows(shape));
+        _positions = new int[_ends.Capacity];
+        Array.Fill(_positions, -1);
+    }
+
+    /// <inheritdoc/>
+    internal override HadamardRotation Rotation => _all.Rotation;
+
+    /// <summary>Rows that are kept at 8 bits: the first of a chunk still needs the 63 before it when the chunk is written.</summary>
+    public static int EndRows(KvPlaneShape shape) => FirstRows + LatestRows - 1 + shape.MaxChunk;
+
+    /// <inheritdoc/>
+    internal override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch)
+    {
+        int row = EndRowOf(position);
+        bool isEnd = (position < FirstRows || position > newest - LatestRows) && _positions[row] == position;
+        return isEnd ? _ends.Read(row, head, newest, scratch) : _all.Read(position, head, newest, scratch);
+    }
+
+    private protected override void Resize(int capacity) => _all.Grow(capacity);
+
+    private protected override void Store(int position, ReadOnlySpan<float> row)
+    {
+        int endRow = EndRowOf(position);
+        _positions[endRow] = position;
+        _ends.Write(endRow, row);
+        _all.Write(position, row);
+    }
+
+    private int EndRowOf(int position) =>
+        position < FirstRows ? position : FirstRows + ((position - FirstRows) % (_ends.Capacity - FirstRows));
+}

@@ -1,0 +1,86 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+
+namespace Gemma4Edge.Kernels;
+
+/// <summary>The stages 1 and 2 inside a vector of 4, the rest two at a time between vectors.</summary>
+/// <remarks>
+/// Inside a vector a butterfly is partner + (±1)·own: [a b] → [b a] + [a −b]. The product is exact, so the sum is rounded
+/// as a + b and a − b are. No tail: a block is a whole number of vectors.
+/// </remarks>
+internal sealed unsafe class HadamardNeon : IHadamardKernel
+{
+    private const int Lanes = 4;
+
+    /// <inheritdoc/>
+    public string Name => "neon";
+
+    /// <inheritdoc/>
+    public bool IsSupported => AdvSimd.IsSupported;
+
+    /// <inheritdoc/>
+    public void Transform(float* x, int count, int block)
+    {
+        WithinVectors(x, count, 1 / MathF.Sqrt(block));
+        for (float* end = x + count; x < end; x += block)
+        {
+            int h = Lanes;
+            for (; 4 * h <= block; h *= 4)
+            {
+                TwoStages(x, block, h);
+            }
+
+            if (h < block)
+            {
+                LastStage(x, h);
+            }
+        }
+    }
+
+    /// <summary>The stages h and 2h.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private static void TwoStages(float* x, int block, int h)
+    {
+        for (float* end = x + block; x < end; x += 3 * h)
+        {
+            for (float* group = x + h; x < group; x += Lanes)
+            {
+                Vector128<float> a = Vector128.Load(x), b = Vector128.Load(x + h), c = Vector128.Load(x + (2 * h)), d = Vector128.Load(x + (3 * h));
+                (a, b) = (a + b, a - b);
+                (c, d) = (c + d, c - d);
+                (a + c).Store(x);
+                (b + d).Store(x + h);
+                (a - c).Store(x + (2 * h));
+                (b - d).Store(x + (3 * h));
+            }
+        }
+    }
+
+    /// <summary>The stage h = B/2, where the stages above the vectors are odd in number.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private static void LastStage(float* x, int h)
+    {
+        for (float* end = x + h; x < end; x += Lanes)
+        {
+            Vector128<float> a = Vector128.Load(x), b = Vector128.Load(x + h);
+            (a + b).Store(x);
+            (a - b).Store(x + h);
+        }
+    }
+
+    /// <summary>Scales, then the stages 1 and 2.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    private static void WithinVectors(float* x, int count, float scale)
+    {
+        Vector128<float> signs1 = Vector128.Create(1f, -1, 1, -1);
+        Vector128<float> signs2 = Vector128.Create(1f, 1, -1, -1);
+        for (float* end = x + count; x < end; x += Lanes)
+        {
+            Vector128<float> v = Vector128.Load(x) * Vector128.Create(scale);
+            v = AdvSimd.ReverseElement32(v.AsInt64()).AsSingle() + (v * signs1);
+            v = AdvSimd.ExtractVector128(v, v, 2) + (v * signs2);
+            v.Store(x);
+        }
+    }
+}

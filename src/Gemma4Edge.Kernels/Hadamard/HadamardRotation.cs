@@ -1,0 +1,55 @@
+using System.Numerics.Tensors;
+
+namespace Gemma4Edge.Kernels;
+
+/// <summary>The orthogonal map y = H·(σ ⊙ x): random signs, then the normalised Hadamard transform of each block.</summary>
+/// <remarks>Immutable, safe on any thread. Every instruction set gives the same floats, so the best one runs.</remarks>
+internal sealed unsafe class HadamardRotation
+{
+    private static readonly IHadamardKernel s_kernel = IHadamardKernel.All.First(kernel => kernel.IsSupported);
+    private readonly float[] _signs;
+    private readonly int _block;
+
+    /// <param name="length">Length of a vector, a multiple of <paramref name="block"/>.</param>
+    /// <param name="block">A power of two that <see cref="IHadamardKernel"/> can do.</param>
+    /// <param name="signSeed">Chooses σ, see <see cref="SignVector"/>.</param>
+    public HadamardRotation(int length, int block, ulong signSeed)
+    {
+        _signs = new float[length];
+        _block = block;
+        SignVector.Fill(signSeed, _signs);
+    }
+
+    /// <summary>Rotates vectors in place.</summary>
+    /// <param name="x">(count, length), contiguous.</param>
+    public void Apply(Span<float> x)
+    {
+        MultiplySigns(x);
+        Transform(x);
+    }
+
+    /// <summary>The inverse: x = σ ⊙ (H·y), in place.</summary>
+    /// <param name="y">(count, length), contiguous.</param>
+    public void Undo(Span<float> y)
+    {
+        Transform(y);
+        MultiplySigns(y);
+    }
+
+    private void Transform(Span<float> x)
+    {
+        fixed (float* start = x)
+        {
+            s_kernel.Transform(start, x.Length, _block);
+        }
+    }
+
+    private void MultiplySigns(Span<float> x)
+    {
+        for (int start = 0; start < x.Length; start += _signs.Length)
+        {
+            Span<float> vector = x.Slice(start, _signs.Length);
+            TensorPrimitives.Multiply(vector, _signs, vector);
+        }
+    }
+}
