@@ -1,3 +1,4 @@
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Model.Text;
