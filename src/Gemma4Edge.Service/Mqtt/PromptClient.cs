@@ -152,7 +152,8 @@ public sealed class PromptClient : IAsyncDisposable
         try
         {
             using JsonDocument document = JsonDocument.Parse(e.ApplicationMessage.Payload);
-            if (document.RootElement.TryGetProperty("id", out JsonElement id) && id.GetString() is { } name && _pending.TryGetValue(name, out Channel<JsonElement>? events))
+            if (document.RootElement.TryGetProperty("type", out JsonElement type) && type.GetString() is not null
+                && document.RootElement.TryGetProperty("id", out JsonElement id) && id.GetString() is { } name && _pending.TryGetValue(name, out Channel<JsonElement>? events))
             {
                 events.Writer.TryWrite(document.RootElement.Clone());
             }
