@@ -105,7 +105,7 @@ public sealed class TurboQuantDescriptor : WeightFormat
         {
             Require(Bits < 8 && _levels.Length == 1 << Bits, $"{_levels.Length} levels for {Bits} bits");
             Require(_levels.All(level => level is >= -MaxLevel and <= MaxLevel), $"a level beyond ±{MaxLevel}");
-            Require(Layout != TurboQuantStorage.Row || (Bits == 4 && Group > 0 && Rotation is 0 || Rotation == Group), "rows that are not 4-bit groups, each rotated whole");
+            Require(Layout != TurboQuantStorage.Row || (Bits == 4 && Group > 0 && (Rotation is 0 || Rotation == Group)), "rows that are not 4-bit groups, each rotated whole");
             Require(Layout != TurboQuantStorage.Nest || (Bits == 4 && Group == 0 && !WideScales), "nested planes that are not 4 bits with a half-precision scale per row");
         }
         else
