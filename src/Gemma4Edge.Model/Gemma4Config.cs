@@ -92,14 +92,19 @@ public sealed record Gemma4Config
             return layer;
         }
 
-        for (int owner = FirstKvSharedLayer - 1; owner >= 0; owner--)
+        int owner = LastOwner(LayerTypes[layer]);
+        return owner >= 0 ? owner : throw new InvalidOperationException($"Layer {layer} shares keys and values, but no earlier layer of its type owns any.");
+    }
+
+    /// <summary>The last layer of <paramref name="type"/> that owns keys and values; -1 = there is none.</summary>
+    internal int LastOwner(LayerType type)
+    {
+        int layer = FirstKvSharedLayer - 1;
+        while (layer >= 0 && LayerTypes[layer] != type)
         {
-            if (LayerTypes[owner] == LayerTypes[layer])
-            {
-                return owner;
-            }
+            layer--;
         }
 
-        throw new InvalidOperationException($"Layer {layer} shares keys and values, but no earlier layer of its type owns any.");
+        return layer;
     }
 }

@@ -53,9 +53,6 @@ public sealed class Gemma4Transformer
     /// <summary>Most tokens of one <see cref="Forward"/> with <see cref="LogitRows.All"/>: their logits take 16 MiB at most.</summary>
     public int MaxLogitRows { get; }
 
-    /// <summary>The rows whose logits the last <see cref="Forward"/> returned, after the final norm, (rows, HiddenSize). Valid until the next call.</summary>
-    public ReadOnlySpan<float> Hidden => _activations.Hidden;
-
     /// <summary>Where every product of the network passes.</summary>
     internal MatrixMultiplier Multiplier => _multiplier;
 

@@ -31,7 +31,6 @@ public sealed class KvCache
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxChunk);
         _config = config;
-        Format = format;
         Capacity = capacity;
         MaxChunk = maxChunk;
         _tokens = new int[capacity];
@@ -45,9 +44,6 @@ public sealed class KvCache
             _values[layer] = KvPlane.Create(pair.Values, ShapeOf(config, layer, isValues: true, maxChunk), rows);
         }
     }
-
-    /// <summary>How elements are kept.</summary>
-    public KvCacheFormat Format { get; }
 
     /// <summary>Longest sequence.</summary>
     public int Capacity { get; }

@@ -109,12 +109,12 @@ public sealed class InferenceWorker : IDisposable
         }
 
         using var either = CancellationTokenSource.CreateLinkedTokenSource(queued.Cancellation, _stopping.Token);
+        GenerationResult result;
         try
         {
             ChatSession session = SessionOf(request);
-            GenerationResult result = session.Generate(request, queued.Sink, either.Token);
+            result = session.Generate(request, queued.Sink, either.Token);
             _metrics.RequestFinished(result, session.KvBytes);
-            queued.Sink.OnDone(result);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
@@ -124,18 +124,22 @@ public sealed class InferenceWorker : IDisposable
         catch (OperationCanceledException)
         {
             Fail(queued, Failures.Cancelled);
+            return;
         }
         catch (ContextOverflowException overflow)
         {
             Fail(queued, Failures.ContextOverflow(overflow));
+            return;
         }
         catch (FormatException wrong)
         {
             Fail(queued, new GenerationFailure(FailureCode.BadRequest, wrong.Message, "Change the request."));
+            return;
         }
         catch (InvalidDataException damaged)
         {
             Fail(queued, new GenerationFailure(FailureCode.Internal, damaged.Message, "Check the model file."));
+            return;
         }
         catch (Exception bug)
         {
@@ -143,6 +147,8 @@ public sealed class InferenceWorker : IDisposable
             Fail(queued, new GenerationFailure(FailureCode.Internal, $"The service broke on this request: {bug.Message}", "The service's log has more; it is being restarted."));
             throw;
         }
+
+        queued.Sink.OnDone(result); // outside: a sink that breaks on its last call must not get another
     }
 
     private void Fail(QueuedRequest queued, GenerationFailure failure)

@@ -51,7 +51,7 @@ internal static class ConfigCheck
             Require(config.NumAttentionHeads % kvHeads == 0, $"Layer {layer} has {config.NumAttentionHeads} heads and {kvHeads} key/value heads; expected a divisor.");
             if (config.IsKvShared(layer))
             {
-                int donor = LastOwner(config, config.LayerTypes[layer]);
+                int donor = config.LastOwner(config.LayerTypes[layer]);
                 Require(donor >= 0, $"Layer {layer} shares keys and values, but no earlier layer of its type owns any.");
                 Require(config.NumKeyValueHeads[donor] == kvHeads, $"Layer {layer} has {kvHeads} key/value heads, its donor {donor} has {config.NumKeyValueHeads[donor]}; expected the same.");
             }
@@ -64,16 +64,5 @@ internal static class ConfigCheck
                 throw new ModelFileException(path, 0, FormattableString.Invariant(problem), ModelFileException.UseGemma4);
             }
         }
-    }
-
-    private static int LastOwner(Gemma4Config config, LayerType type)
-    {
-        int layer = config.FirstKvSharedLayer - 1;
-        while (layer >= 0 && config.LayerTypes[layer] != type)
-        {
-            layer--;
-        }
-
-        return layer;
     }
 }

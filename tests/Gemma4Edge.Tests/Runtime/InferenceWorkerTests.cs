@@ -130,6 +130,17 @@ public sealed class InferenceWorkerTests : IDisposable
         Assert.Equal("no such place", reason.Message);
     }
 
+    [Fact]
+    public async Task ASinkThatBreaksOnItsEnd_GetsNoSecondEnd()
+    {
+        var broken = new RecordingSink { OnEnd = () => throw new InvalidOperationException("no such place") };
+        _queue.TryAdd(new QueuedRequest(Request("hello", "r"), broken));
+        _worker.Start();
+        await Assert.ThrowsAsync<InvalidOperationException>(() => _worker.Completion.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken));
+        Assert.Equal(1, broken.Ends);
+        Assert.Null(broken.Failure);
+    }
+
     private static PromptRequest Request(string prompt, string id) =>
         new() { Id = id, Prompt = prompt, Sampling = SamplingOptions.Greedy, MaxTokens = 32, ReceivedTimestamp = Stopwatch.GetTimestamp() };
 

@@ -29,6 +29,9 @@ internal sealed class RecordingSink : ITokenSink
     /// <summary>Called with each prefill step and text delta, on the compute thread.</summary>
     public Action? OnProgress { get; init; }
 
+    /// <summary>Called with each end.</summary>
+    public Action? OnEnd { get; init; }
+
     public Task Ended => _ended.Task;
 
     public void OnStart(double queueMs, int promptTokens, int cachedTokens) => (PromptTokens, CachedTokens) = (promptTokens, cachedTokens);
@@ -65,5 +68,6 @@ internal sealed class RecordingSink : ITokenSink
     {
         Ends++;
         _ended.TrySetResult();
+        OnEnd?.Invoke();
     }
 }
