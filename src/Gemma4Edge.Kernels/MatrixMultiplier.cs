@@ -41,7 +41,7 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
         {
             if (w.Format is not QuantFormat format)
             {
-                _turboQuant.Multiply(w, xStart, yStart, tokens, Grain(w, tokens));
+                _turboQuant.Multiply(w, xStart, yStart, tokens, Grain(w.Rows, w.Columns, tokens));
                 return;
             }
 
@@ -50,7 +50,7 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
             _job.X = xStart;
             _job.Y = yStart;
             _job.Tokens = tokens;
-            pool.Run(_job, w.Rows, Grain(w, tokens));
+            pool.Run(_job, w.Rows, Grain(w.Rows, w.Columns, tokens));
         }
     }
 
@@ -102,18 +102,18 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
         fixed (int* rowsStart = rows)
         fixed (float* xStart = x, yStart = y)
         {
-            _turboQuant.MultiplySelected(w, rowsStart, rows.Length, xStart, yStart, Grain(w, 1));
+            _turboQuant.MultiplySelected(w, rowsStart, rows.Length, xStart, yStart, Grain(rows.Length, w.Columns, 1));
         }
     }
 
     /// <summary>Rows per chunk: worth its dispatch, a multiple of the kernels' row tiles, and small enough that threads finish together.</summary>
-    private int Grain(WeightMatrix w, int tokens)
+    private int Grain(int rows, int columns, int tokens)
     {
         const int RowTile = 8;
         const int ChunksPerThread = 8;
-        long worthwhile = ChunkMultiplyAdds / ((long)w.Columns * tokens);
-        long rows = Math.Max(worthwhile, w.Rows / (pool.Threads * ChunksPerThread));
-        return (int)Math.Min((rows / RowTile * RowTile) + RowTile, int.MaxValue);
+        long worthwhile = ChunkMultiplyAdds / ((long)columns * tokens);
+        long chunk = Math.Max(worthwhile, rows / (pool.Threads * ChunksPerThread));
+        return (int)Math.Min((chunk / RowTile * RowTile) + RowTile, int.MaxValue);
     }
 
     private static void CheckLength(int length, int rows, int columns, string name)

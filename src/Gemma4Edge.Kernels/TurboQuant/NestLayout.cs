@@ -75,36 +75,38 @@ internal static unsafe class NestLayout
         }
     }
 
-    /// <summary>The product of row <paramref name="row"/> with 8-bit activations, without their scale.</summary>
-    internal static float Dot(WeightMatrix w, int row, sbyte* x)
+    /// <summary>Puts up to 16 chosen rows together as <see cref="Join(WeightMatrix, int, byte*)"/> does the rows of a panel; the last of them fills the panel up.</summary>
+    internal static void Join(WeightMatrix w, ReadOnlySpan<int> rows, byte* joined)
     {
-        ReadOnlySpan<sbyte> levels = ((TurboQuantDescriptor)w.Format).LevelSpan;
-        byte* upper = Upper(w, row, out float scale);
-        uint* lower = (uint*)LowerRow(w, row);
-        int sum = 0;
-        for (sbyte* end = x + w.Columns; x < end; x += 16)
+        const int Line = 64, RowBlock = 4;
+        var scales = (ushort*)(joined + TurboQuantLayout.CodeBytes(4, w.Columns));
+        for (int block = 0; block < TurboQuantLayout.PanelRows; block += RowBlock)
         {
-            (Vector128<uint> first, Vector128<uint> second) = Join(Vector128.CreateScalar(*(uint*)upper), Vector128.CreateScalar(*lower));
-            ulong codes = first.ToScalar() | ((ulong)second.ToScalar() << 32);
-            for (int c = 0; c < 4; c++)
+            int r0 = Chosen(rows, block), r1 = Chosen(rows, block + 1), r2 = Chosen(rows, block + 2), r3 = Chosen(rows, block + 3);
+            byte* upper0 = UpperRow(w, r0, out scales[block]), upper1 = UpperRow(w, r1, out scales[block + 1]);
+            byte* upper2 = UpperRow(w, r2, out scales[block + 2]), upper3 = UpperRow(w, r3, out scales[block + 3]);
+            byte* row0 = LowerRow(w, r0), row1 = LowerRow(w, r1), row2 = LowerRow(w, r2), row3 = LowerRow(w, r3);
+            byte* to = joined + (block * RowBlock);
+            for (int column = 0, line = 0; column < LowerRowBytes(w.Columns); column += sizeof(uint), line += Line)
             {
-                sum += (levels[(int)(codes & 15)] * x[c]) + (levels[(int)(codes >> 4) & 15] * x[c + 4]);
-                sum += (levels[(int)(codes >> 32) & 15] * x[c + 8]) + (levels[(int)(codes >> 36) & 15] * x[c + 12]);
-                codes >>= 8;
+                Vector128<uint> high = Vector128.Create(*(uint*)(upper0 + line), *(uint*)(upper1 + line), *(uint*)(upper2 + line), *(uint*)(upper3 + line));
+                Vector128<uint> low = Vector128.Create(*(uint*)(row0 + column), *(uint*)(row1 + column), *(uint*)(row2 + column), *(uint*)(row3 + column));
+                (Vector128<uint> first, Vector128<uint> second) = Join(high, low);
+                first.Store((uint*)to);
+                second.Store((uint*)(to + Line));
+                to += 2 * Line;
             }
-
-            upper += 64;
-            lower++;
         }
 
-        return scale * sum;
+        static int Chosen(ReadOnlySpan<int> rows, int index) => rows[Math.Min(index, rows.Length - 1)];
     }
 
     /// <summary>One row, in its rotated basis.</summary>
     internal static void DecodeRow(WeightMatrix w, int row, float* destination)
     {
         ReadOnlySpan<sbyte> levels = ((TurboQuantDescriptor)w.Format).LevelSpan;
-        Upper(w, row, out float scale);
+        UpperRow(w, row, out ushort halfScale);
+        float scale = HalfBits.ReadScale((byte*)&halfScale);
         byte* panel = w.Data + (row / TurboQuantLayout.PanelRows * PanelBytes(w.Columns));
         byte* lower = LowerRow(w, row);
         for (int column = 0; column < w.Columns; column++)
@@ -130,11 +132,11 @@ internal static unsafe class NestLayout
     }
 
     /// <summary>The first four upper codes of a row (the next are 64 bytes on), and its scale.</summary>
-    private static byte* Upper(WeightMatrix w, int row, out float scale)
+    private static byte* UpperRow(WeightMatrix w, int row, out ushort scale)
     {
         byte* panel = w.Data + (row / TurboQuantLayout.PanelRows * PanelBytes(w.Columns));
         int rowInPanel = row % TurboQuantLayout.PanelRows;
-        scale = HalfBits.ReadScale(panel + TurboQuantLayout.CodeBytes(UpperBits, w.Columns) + (rowInPanel * sizeof(ushort)));
+        scale = ((ushort*)(panel + TurboQuantLayout.CodeBytes(UpperBits, w.Columns)))[rowInPanel];
         return panel + (rowInPanel * sizeof(uint));
     }
 

@@ -9,7 +9,7 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
     private readonly ActivationScratch _activations = new(kernels.Hadamard, pool);
     private readonly PanelJob _panelJob = new(kernels.TurboQuant);
     private readonly NestJob _nestJob = new(kernels.TurboQuant);
-    private readonly SelectedJob _selectedJob = new();
+    private readonly SelectedJob _selectedJob = new(kernels.TurboQuant);
     private readonly RowJob _rowJob = new(kernels.Hadamard);
 
     /// <summary>y = x·Wᵀ for all rows.</summary>
@@ -30,14 +30,14 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
 
         PanelJob job = format.Layout == TurboQuantStorage.Nest ? _nestJob : _panelJob;
         job.Set(w, Quantize(w, x, tokens), y, tokens);
-        pool.Run(job, PanelProduct.Count(w.Rows), (grain + TurboQuantLayout.PanelRows - 1) / TurboQuantLayout.PanelRows);
+        pool.Run(job, PanelProduct.Count(w.Rows), PanelProduct.Count(grain));
     }
 
     /// <summary>y[i] = W[rows[i]]·x of a nested matrix, one token.</summary>
     public void MultiplySelected(WeightMatrix w, int* rows, int count, float* x, float* y, int grain)
     {
-        _selectedJob.Set(w, Quantize(w, x, 1), rows, y);
-        pool.Run(_selectedJob, count, grain);
+        _selectedJob.Set(w, Quantize(w, x, 1), rows, count, y);
+        pool.Run(_selectedJob, PanelProduct.Count(count), PanelProduct.Count(grain));
     }
 
     /// <summary>Writes one row of W as floats, in the basis of its activations.</summary>
@@ -69,15 +69,15 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
     }
 
     /// <summary>Both planes of a nested matrix: each panel is put together on the stack as an ordinary 4-bit panel.</summary>
-    private sealed class NestJob(ITurboQuantKernel kernel) : PanelJob(kernel)
+    private class NestJob(ITurboQuantKernel kernel) : PanelJob(kernel)
     {
         [SkipLocalsInit]
-        public override void Run(int first, int count)
+        public sealed override void Run(int first, int count)
         {
             byte* joined = stackalloc byte[checked((int)Product.PanelBytes)];
             for (int panel = first; panel < first + count; panel++)
             {
-                NestLayout.Join(Weights!, panel, joined);
+                Join(panel, joined);
                 int row = panel * TurboQuantLayout.PanelRows;
                 PanelProduct one = Product;
                 one.Panels = joined;
@@ -86,30 +86,26 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
                 Kernel.Multiply(one, 0, 1);
             }
         }
+
+        protected virtual void Join(int panel, byte* joined) => NestLayout.Join(Weights!, panel, joined);
     }
 
-    /// <summary>Single rows of a nested matrix.</summary>
-    private sealed class SelectedJob : IRangeJob
+    /// <summary>Chosen rows of a nested matrix, 16 at a time.</summary>
+    private sealed class SelectedJob(ITurboQuantKernel kernel) : NestJob(kernel)
     {
-        private WeightMatrix? _weights;
-        private Int8Rows _x;
         private int* _rows;
-        private float* _y;
 
-        public void Set(WeightMatrix w, in Int8Rows x, int* rows, float* y)
+        public void Set(WeightMatrix w, in Int8Rows x, int* rows, int count, float* y)
         {
-            _weights = w;
-            _x = x;
+            Set(w, x, y, tokens: 1);
+            Product.Rows = count;
             _rows = rows;
-            _y = y;
         }
 
-        public void Run(int first, int count)
+        protected override void Join(int panel, byte* joined)
         {
-            for (int i = first; i < first + count; i++)
-            {
-                _y[i] = NestLayout.Dot(_weights!, _rows[i], _x.Values) * *_x.Scales;
-            }
+            int first = panel * TurboQuantLayout.PanelRows;
+            NestLayout.Join(Weights!, new ReadOnlySpan<int>(_rows + first, Math.Min(TurboQuantLayout.PanelRows, Product.Rows - first)), joined);
         }
     }
 

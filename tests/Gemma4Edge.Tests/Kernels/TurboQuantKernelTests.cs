@@ -133,18 +133,22 @@ public sealed unsafe class TurboQuantKernelTests
         Assert.Throws<ArgumentException>(() => matrix.Matrix.Slice(8, 16));
     }
 
-    [Fact]
-    public void SelectedRows_EqualThoseOfTheWholeHead()
+    [Theory]
+    [InlineData(32, 5)]
+    [InlineData(192, 16)]
+    [InlineData(1536, 700)] // more than one chunk
+    public void SelectedRows_EqualThoseOfTheWholeHead(int columns, int count)
     {
-        using EncodedMatrix matrix = Encode("tq4-nest", 83, 192);
+        using EncodedMatrix matrix = Encode("tq4-nest", 83, columns);
         using var pool = new WorkerPool(2);
         var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
-        float[] x = EncodedMatrix.Gaussian(192, seed: 4);
+        float[] x = EncodedMatrix.Gaussian(columns, seed: 4);
         float[] whole = Multiply(null, matrix.Matrix, x, 1);
-        int[] rows = [82, 0, 17, 17, 80];
-        var selected = new float[rows.Length];
+        var random = new Random(6);
+        int[] rows = [82, 0, 17, 17, .. Enumerable.Range(4, count - 4).Select(_ => random.Next(83))];
+        var selected = new float[count + 1];
         multiplier.MultiplyRows(matrix.Matrix, rows, x, selected);
-        Assert.Equal(rows.Select(row => whole[row]), selected);
+        Assert.Equal([.. rows.Select(row => whole[row]), 0], selected);
         Assert.Throws<ArgumentOutOfRangeException>(() => multiplier.MultiplyRows(matrix.Matrix, [83], x, selected));
     }
 
