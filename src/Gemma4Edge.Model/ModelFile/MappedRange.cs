@@ -1,42 +1,55 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>A part of a model's mapping, for telling how much of it is in memory.</summary>
-/// <param name="Name"><c>weights</c>, or <c>ple</c> for the per-layer embedding table. Several ranges may have one name.</param>
+/// <param name="Name"><c>ple</c> for the per-layer embedding table, <c>head_lower</c> for the lower plane of a nested LM head, else <c>weights</c>. Several ranges may have one name.</param>
 /// <param name="Address">First byte.</param>
-/// <param name="Length">Bytes.</param>
+/// <param name="Length">Bytes, at least 1.</param>
 /// <remarks>Valid while the <see cref="LoadedModel"/> it came from is open.</remarks>
-public sealed unsafe partial record MappedRange(string Name, nint Address, long Length)
+public sealed record MappedRange(string Name, nint Address, long Length)
 {
-    private const int PagesPerCall = 16 * 1024;
+    private const string PageMap = "/proc/self/pagemap";
+    private const int PagesPerRead = 4096;
 
-    /// <summary>Bytes of the range that lie in the page cache now, counted in whole pages and cut to <see cref="Length"/>; one system call per 64 MiB (pages of 4 KiB).</summary>
-    /// <exception cref="InvalidOperationException">The kernel refuses to tell (the model was closed).</exception>
-    public long CountResidentBytes()
+    /// <summary>Bytes of the range that this process has in memory now, in whole pages, cut to <see cref="Length"/>; null = the kernel does not tell.</summary>
+    /// <remarks>
+    /// Counts the pages that are mapped into this process, so that the ranges of a model together are its part of the resident set. mincore is
+    /// not asked: it tells the state of the page cache, which holds all of a file that was just written, and to a process that may not write the
+    /// file it reports every page as present (Linux 5.2). A touched page brings its neighbours along, up to 64 KiB, if the page cache has them.
+    /// </remarks>
+    public long? CountResidentBytes()
     {
+        const int Present = 63;
         long page = Environment.SystemPageSize;
-        long pageCount = ((Address % page) + Length + page - 1) / page;
-        byte* first = (byte*)Address - (Address % page);
-        byte* present = stackalloc byte[PagesPerCall];
+        long first = Address / page;
+        long pageCount = ((Address + Length + page - 1) / page) - first;
+        Span<ulong> entries = stackalloc ulong[PagesPerRead];
         long resident = 0;
-        for (long done = 0; done < pageCount; done += PagesPerCall)
+        try
         {
-            int pages = (int)Math.Min(PagesPerCall, pageCount - done);
-            if (Residency(first + (done * page), (nuint)(pages * page), present) != 0)
+            using SafeFileHandle pages = File.OpenHandle(PageMap);
+            for (long done = 0; done < pageCount; done += PagesPerRead)
             {
-                throw new InvalidOperationException($"mincore failed ({Marshal.GetLastPInvokeError()}): the range '{Name}' is not mapped.");
-            }
+                Span<ulong> some = entries[..(int)Math.Min(PagesPerRead, pageCount - done)];
+                Span<byte> bytes = MemoryMarshal.AsBytes(some);
+                if (RandomAccess.Read(pages, bytes, (first + done) * sizeof(ulong)) != bytes.Length)
+                {
+                    return null;
+                }
 
-            for (int i = 0; i < pages; i++)
-            {
-                resident += present[i] & 1;
+                foreach (ulong entry in some)
+                {
+                    resident += (long)(entry >> Present);
+                }
             }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
         }
 
         return Math.Min(resident * page, Length);
     }
-
-    [LibraryImport("libc", EntryPoint = "mincore", SetLastError = true)]
-    private static partial int Residency(void* address, nuint length, byte* present);
 }

@@ -83,8 +83,7 @@ public class ModelFileGgufTests
         using LoadedModel model = LoadedModel.Open(TestData.Path("oracle/tiny-a-f32.gguf"));
         Assert.Equal(model.FileBytes, model.MappedRanges.Sum(range => range.Length));
         Assert.Equal(model.PleBytes, model.MappedRanges.Single(range => range.Name == "ple").Length);
-        _ = File.ReadAllBytes(model.Path); // into the page cache
-        Assert.All(model.MappedRanges, range => Assert.Equal(range.Length, range.CountResidentBytes()));
+        Assert.DoesNotContain(model.MappedRanges, range => range.Name == "head_lower");
         model.PrefetchPerLayerRows([0, 511]);
         Assert.Throws<ArgumentOutOfRangeException>(() => model.PrefetchPerLayerRows([512]));
     }
