@@ -67,6 +67,7 @@ internal sealed class Bench
         PrefillRate[] prefill = Array.ConvertAll(plan.Prefill, bench.MeasurePrefill);
         DecodeRate[] decode = Array.ConvertAll(contexts, context => bench.MeasureDecode(context, plan.Tokens));
         DeviceReadings memory = DeviceReadings.Read(); // before the bandwidth test takes its gigabyte
+        MappedResidency resident = MappedResidency.Of(engine.Model);
         engine.Park();                                   // and its cores
         return new BenchResult
         {
@@ -77,11 +78,14 @@ internal sealed class Bench
             Cpu = DeviceReadings.CpuName,
             ReadBandwidthGbps = ReadBandwidth.MeasureGigabytesPerSecond(engine.Threads),
             FileBytes = engine.Model.FileBytes,
-            BytesPerToken = engine.Model.BytesPerToken,
+            BytesPerToken = engine.BytesPerToken,
             PleBytes = engine.Model.PleBytes,
             LoadMs = loadMs,
             Prefill = prefill,
             Decode = decode,
+            HeadLowerBytes = engine.Model.HeadLowerBytes,
+            Resident = resident,
+            WinnerRanks = engine.Transformer.WinnerRanks,
             Memory = memory,
         };
     }
@@ -92,7 +96,7 @@ internal sealed class Bench
         for (int round = 0; round < _rounds; round++)
         {
             _cache.TryTruncate(0);
-            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, _terminal.Interrupted, Report));
+            seconds[round] = Time(() => Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, length), _cache, LogitRows.Shortlist, _terminal.Interrupted, Report));
             _tokensRun += length;
         }
 
@@ -104,7 +108,7 @@ internal sealed class Bench
         double[] seconds = new double[_rounds];
         for (int round = 0; round < _rounds; round++)
         {
-            Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, context), _cache, _terminal.Interrupted); // after the first round little more than a cut
+            Prefill.Run(_engine.Transformer, _tokens.AsSpan(0, context), _cache, LogitRows.Shortlist, _terminal.Interrupted); // after the first round little more than a cut
             seconds[round] = Time(() =>
             {
                 for (int i = context; i < context + tokens; i++)
@@ -120,7 +124,7 @@ internal sealed class Bench
     }
 
     private void Feed(int index) =>
-        _engine.Transformer.Forward(_tokens.AsSpan(index, 1), _cache, LogitRows.Last, _terminal.Interrupted);
+        _engine.Transformer.Forward(_tokens.AsSpan(index, 1), _cache, LogitRows.Shortlist, _terminal.Interrupted);
 
     private void Report(int tokens) => _progress.Report(_tokensRun + tokens, _tokensToRun);
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma4Edge.Model;
 using Gemma4Edge.Service.Telemetry;
 
 namespace Gemma4Edge.Cli;
@@ -39,6 +40,14 @@ internal sealed record BenchResult
 
     public required DeviceReadings Memory { get; init; }
 
+    public required long HeadLowerBytes { get; init; }
+
+    /// <summary>What of the model this process had touched at the end.</summary>
+    public required MappedResidency Resident { get; init; }
+
+    /// <summary>How good the two-stage head's shortlists were; null = the head is full.</summary>
+    public required WinnerRanks? WinnerRanks { get; init; }
+
     public void WriteTo(Utf8JsonWriter json)
     {
         json.WriteString("model", Model);
@@ -77,6 +86,21 @@ internal sealed record BenchResult
         }
 
         json.WriteEndArray();
+        json.WriteStartObject("head");
+        json.WriteString("mode", HeadModes.NameOf(WinnerRanks is null ? HeadMode.Full : HeadMode.TwoStage));
+        if (WinnerRanks is { } ranks)
+        {
+            json.WriteNumber("shortlist", ranks.Shortlist);
+            json.WriteNumber("tokens", ranks.Tokens);
+            json.WriteNumber("winner_rank_p50", ranks.Median());
+            json.WriteNumber("winner_rank_max", ranks.Max);
+            json.WriteNumber("beyond_quarter_percent", Math.Round(100.0 * ranks.BeyondQuarter / ranks.Tokens, 3));
+        }
+
+        json.WriteEndObject();
+        WriteBytes("ple_resident_bytes", Resident.PleBytes);
+        WriteBytes("head_lower_bytes", HeadLowerBytes > 0 ? HeadLowerBytes : null);
+        WriteBytes("head_lower_resident_bytes", Resident.HeadLowerBytes);
         WriteBytes("peak_rss_bytes", Memory.PeakRssBytes);
         WriteBytes("anonymous_bytes", Memory.RssAnonymousBytes);
         WriteBytes("file_backed_bytes", Memory.RssFileBytes);
@@ -110,6 +134,20 @@ internal sealed record BenchResult
         table.Write(terminal);
         output.WriteLine();
         output.WriteLine($"memory: peak {Memory.PeakRssBytes / 1e6:F1} MB; now {Memory.RssAnonymousBytes / 1e6:F1} MB anonymous, {Memory.RssFileBytes / 1e6:F1} MB mapped from files");
+        WriteResident("per-layer embeddings", Resident.PleBytes, PleBytes);
+        WriteResident("lower plane of the head", Resident.HeadLowerBytes, HeadLowerBytes);
+        if (WinnerRanks is { } ranks)
+        {
+            output.WriteLine($"two-stage head: in half of {ranks.Tokens} tokens the winner was among the first {ranks.Median()} of {ranks.Shortlist}, in all among the first {ranks.Max}");
+        }
+
+        void WriteResident(string what, long? resident, long all)
+        {
+            if (resident is { } known)
+            {
+                output.WriteLine($"{what}: {known / 1e6:F1} of {all / 1e6:F1} MB in memory");
+            }
+        }
     }
 
     private double Gbps(DecodeRate rate) => BytesPerToken * rate.TokensPerSecond / 1e9;

@@ -21,6 +21,7 @@ internal sealed class Evaluation(InferenceEngine engine, InferenceEngine? refere
     private readonly Tally _calls = new();
     private readonly SortedDictionary<string, Tally> _kinds = new(StringComparer.Ordinal);
     private readonly QualityScore _score = new();
+    private readonly bool _hasEveryLogit = engine.Transformer.WinnerRanks is null;
 
     public void Add(EvalItem item, CancellationToken cancellation)
     {
@@ -70,7 +71,11 @@ internal sealed class Evaluation(InferenceEngine engine, InferenceEngine? refere
             json.WriteNumber("calls_percent", _calls.ExactPercent);
         }
 
-        json.WriteNumber("mean_nll", _score.MeanNll);
+        if (_hasEveryLogit)
+        {
+            json.WriteNumber("mean_nll", _score.MeanNll);
+        }
+
         json.WriteStartObject("kinds");
         foreach ((string kind, Tally tally) in _kinds)
         {
@@ -95,7 +100,11 @@ internal sealed class Evaluation(InferenceEngine engine, InferenceEngine? refere
         table.Add("tool calls", $"{_calls.Items}", $"{_calls.Exact}", _calls.Items > 0 ? $"{_calls.ExactPercent:F1}" : "");
         table.Add("all", $"{_all.Items}", $"{_all.Exact}", $"{_all.ExactPercent:F1}");
         table.Write(terminal);
-        terminal.Out.WriteLine($"mean NLL {_score.MeanNll:F4} nats per expected token");
+        if (_hasEveryLogit)
+        {
+            terminal.Out.WriteLine($"mean NLL {_score.MeanNll:F4} nats per expected token");
+        }
+
         _score.WriteReferenceTo(terminal.Out);
     }
 
@@ -105,18 +114,22 @@ internal sealed class Evaluation(InferenceEngine engine, InferenceEngine? refere
     /// </summary>
     private int CountRightTokens(ReadOnlySpan<int> prompt, ReadOnlySpan<int> completion, CancellationToken cancellation)
     {
-        ReadOnlySpan<float> logits = Prefill.Run(engine.Transformer, prompt, _cache, cancellation);
-        ReadOnlySpan<float> referenceLogits = reference is null ? [] : Prefill.Run(reference.Transformer, prompt, _referenceCache!, cancellation);
+        ReadOnlySpan<float> logits = Prefill.Run(engine.Transformer, prompt, _cache, LogitRows.Shortlist, cancellation);
+        ReadOnlySpan<float> referenceLogits = reference is null ? [] : Prefill.Run(reference.Transformer, prompt, _referenceCache!, LogitRows.Last, cancellation);
         int right = 0;
         for (int i = 0; i < completion.Length; i++)
         {
             if (i > 0)
             {
-                logits = engine.Transformer.Forward(completion.Slice(i - 1, 1), _cache, LogitRows.Last, cancellation);
+                logits = engine.Transformer.Forward(completion.Slice(i - 1, 1), _cache, LogitRows.Shortlist, cancellation);
                 referenceLogits = reference is null ? [] : reference.Transformer.Forward(completion.Slice(i - 1, 1), _referenceCache!, LogitRows.Last, cancellation);
             }
 
-            _score.Add(logits, referenceLogits, completion[i]);
+            if (_hasEveryLogit)
+            {
+                _score.Add(logits, referenceLogits, completion[i]);
+            }
+
             if (right == i && TensorPrimitives.IndexOfMax(logits) == completion[i])
             {
                 right++;
@@ -129,7 +142,7 @@ internal sealed class Evaluation(InferenceEngine engine, InferenceEngine? refere
     /// <summary>Goes on greedily from the first wrong token.</summary>
     private List<int> Answer(int[] prompt, List<int> answer, CancellationToken cancellation)
     {
-        ReadOnlySpan<float> logits = Prefill.Run(engine.Transformer, [.. prompt, .. answer], _cache, cancellation);
+        ReadOnlySpan<float> logits = Prefill.Run(engine.Transformer, [.. prompt, .. answer], _cache, LogitRows.Shortlist, cancellation);
         while (answer.Count < MaxPredictionTokens && _cache.Length < _cache.Capacity)
         {
             answer.Add(TensorPrimitives.IndexOfMax(logits));
@@ -138,7 +151,7 @@ internal sealed class Evaluation(InferenceEngine engine, InferenceEngine? refere
                 break;
             }
 
-            logits = engine.Transformer.Forward(CollectionsMarshal.AsSpan(answer)[^1..], _cache, LogitRows.Last, cancellation);
+            logits = engine.Transformer.Forward(CollectionsMarshal.AsSpan(answer)[^1..], _cache, LogitRows.Shortlist, cancellation);
         }
 
         return answer;

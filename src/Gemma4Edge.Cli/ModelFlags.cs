@@ -14,13 +14,17 @@ internal sealed class ModelFlags
     private readonly ChoiceOption _kv;
     private readonly Option<string[]> _kvLayers = new("--kv-layer") { Description = "Format of one layer's keys and values; may be repeated", HelpName = "LAYER=FORMAT" };
     private readonly ChoiceOption _activations = new("--activations", "auto", "Format of the activations; auto = float", "auto", "float");
+    private readonly ChoiceOption _head;
     private readonly ChoiceOption _skipShared = new("--skip-shared", "on", "Whether prompt tokens skip the layers that write no keys and values", "on", "off");
 
     /// <summary>Adds the options to <paramref name="verb"/>.</summary>
     /// <param name="verb">A verb that loads a model.</param>
     /// <param name="kv">Its default format of the KV cache.</param>
-    public ModelFlags(Command verb, string kv = "auto")
+    /// <param name="head">Its default LM head.</param>
+    public ModelFlags(Command verb, string kv = "auto", HeadMode head = HeadMode.Auto)
     {
+        _head = new ChoiceOption(
+            "--head", HeadModes.NameOf(head), "LM head: every logit, or exact ones for the 512 tokens that half of the bits find likeliest; auto = two-stage where that reads less", HeadModes.Names);
         _kv = new ChoiceOption("--kv", kv, $"Format of the KV cache; auto = {KvCacheFormat.Default.Preset}", KvCacheFormat.Names);
         _kvLayers.Validators.Add(result =>
         {
@@ -29,7 +33,7 @@ internal sealed class ModelFlags
                 result.AddError($"--kv-layer: '{text}' is not known; expected {KvCacheFormat.LayerSyntax}.");
             }
         });
-        foreach (Option option in (Option[])[_threads, _context, _kernel, _kv, _kvLayers, _activations, _skipShared])
+        foreach (Option option in (Option[])[_threads, _context, _kernel, _kv, _kvLayers, _head, _activations, _skipShared])
         {
             verb.Options.Add(option);
         }
@@ -43,16 +47,17 @@ internal sealed class ModelFlags
         Context = parsed.GetValue(_context),
         Kernel = SelectKernel(parsed.GetValue(_kernel)),
         Kv = ReadKv(parsed),
+        Head = ReadHead(parsed),
         SkipShared = parsed.GetValue(_skipShared) == "on",
     };
 
     /// <summary>The engine that another one is measured against: the same options, but exact.</summary>
-    public EngineOptions ReadReference(ParseResult parsed, string model) => Read(parsed, model) with { Kv = KvCacheFormat.F32 };
+    public EngineOptions ReadReference(ParseResult parsed, string model) => Read(parsed, model) with { Kv = KvCacheFormat.F32, Head = HeadMode.Full };
 
     /// <summary>What was given of these options, as keys of the service's configuration.</summary>
     public IEnumerable<KeyValuePair<string, string?>> ReadAsConfiguration(ParseResult parsed)
     {
-        (Option Option, string Key)[] keys = [(_threads, "Model:Threads"), (_context, "Model:Context"), (_kernel, "Model:Kernel"), (_kv, "Model:Kv"), (_skipShared, "Model:SkipShared")];
+        (Option Option, string Key)[] keys = [(_threads, "Model:Threads"), (_context, "Model:Context"), (_kernel, "Model:Kernel"), (_kv, "Model:Kv"), (_head, "Model:Head"), (_skipShared, "Model:SkipShared")];
         return keys
             .Where(pair => parsed.GetResult(pair.Option) is { Implicit: false })
             .Select(pair => KeyValuePair.Create(pair.Key, (string?)InConfiguration(parsed.GetResult(pair.Option)!.Tokens[0].Value)))
@@ -70,6 +75,12 @@ internal sealed class ModelFlags
     {
         KvCacheFormat.TryFromName(parsed.GetValue(_kv)!, out KvCacheFormat? format);
         return format!.With(parsed.GetValue(_kvLayers) ?? []);
+    }
+
+    private HeadMode ReadHead(ParseResult parsed)
+    {
+        HeadModes.TryFromName(parsed.GetValue(_head)!, out HeadMode head);
+        return head;
     }
 
     /// <summary>Name of the instruction set that will be used.</summary>

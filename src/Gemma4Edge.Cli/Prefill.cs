@@ -9,12 +9,13 @@ internal static class Prefill
     /// <param name="transformer">The network.</param>
     /// <param name="tokens">The whole prompt.</param>
     /// <param name="cache">Where it goes.</param>
+    /// <param name="want">Which logits its last token gets: <see cref="LogitRows.Last"/> or <see cref="LogitRows.Shortlist"/>.</param>
     /// <param name="cancellation">Looked at between layers.</param>
     /// <param name="progress">Hears after each chunk but the last how many tokens are done.</param>
     /// <returns>The logits after the last token; valid until the next Forward.</returns>
     /// <exception cref="OperationCanceledException">The user stopped it.</exception>
     public static ReadOnlySpan<float> Run(
-        Gemma4Transformer transformer, ReadOnlySpan<int> tokens, KvCache cache, CancellationToken cancellation, Action<int>? progress = null)
+        Gemma4Transformer transformer, ReadOnlySpan<int> tokens, KvCache cache, LogitRows want, CancellationToken cancellation, Action<int>? progress = null)
     {
         int done = cache.KeepCommonPrefix(tokens);
         while (tokens.Length - done > transformer.MaxChunk)
@@ -24,6 +25,6 @@ internal static class Prefill
             progress?.Invoke(done);
         }
 
-        return transformer.Forward(tokens[done..], cache, LogitRows.Last, cancellation);
+        return transformer.Forward(tokens[done..], cache, want, cancellation);
     }
 }

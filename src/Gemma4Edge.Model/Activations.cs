@@ -120,7 +120,7 @@ internal sealed class Activations
     /// <summary>Drops the rows whose logits nobody wants: X, PerLayer and Positions move together.</summary>
     public void KeepRows(LogitRows want)
     {
-        if (want == LogitRows.Last && RowCount > 1)
+        if (want is LogitRows.Last or LogitRows.Shortlist && RowCount > 1)
         {
             X[^_config.HiddenSize..].CopyTo(_x);
             PerLayer[^PerLayerWidth..].CopyTo(_perLayer);

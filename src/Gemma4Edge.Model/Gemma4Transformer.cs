@@ -21,6 +21,7 @@ public sealed class Gemma4Transformer
     private readonly RopeTable _ropeSliding;
     private readonly RopeTable _ropeFull;
     private readonly int _keepRowsFrom;
+    private readonly TwoStageHead? _twoStageHead;
 
     /// <summary>Makes the network ready to run: allocates every buffer.</summary>
     /// <param name="config">Shape of the network.</param>
@@ -31,7 +32,9 @@ public sealed class Gemma4Transformer
     /// <param name="maxChunk">Most tokens of one <see cref="Forward"/>.</param>
     /// <param name="skipShared">Whether prompt tokens leave the network below the KV-shared layers, which write nothing they are needed for.
     /// The logits are the same; off is for checking that.</param>
-    public Gemma4Transformer(Gemma4Config config, Gemma4Weights weights, CpuKernels kernels, WorkerPool pool, int context, int maxChunk, bool skipShared)
+    /// <param name="head">How logits for sampling are computed.</param>
+    /// <exception cref="HeadModeException">This head cannot be computed so.</exception>
+    public Gemma4Transformer(Gemma4Config config, Gemma4Weights weights, CpuKernels kernels, WorkerPool pool, int context, int maxChunk, bool skipShared, HeadMode head = HeadMode.Full)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(weights);
@@ -45,6 +48,7 @@ public sealed class Gemma4Transformer
         _ropeSliding = new RopeTable(config.HeadDim, config.RopeThetaSliding, []);
         _ropeFull = new RopeTable(config.GlobalHeadDim, config.RopeThetaFull, weights.RopeFactorsFull);
         _keepRowsFrom = skipShared ? config.FirstKvSharedLayer : config.NumHiddenLayers;
+        _twoStageHead = TwoStageHead.IsChosen(head, weights.LmHead) ? new TwoStageHead(weights.LmHead, _multiplier) : null;
     }
 
     /// <summary>Most tokens of one <see cref="Forward"/>.</summary>
@@ -52,6 +56,9 @@ public sealed class Gemma4Transformer
 
     /// <summary>Most tokens of one <see cref="Forward"/> with <see cref="LogitRows.All"/>: their logits take 16 MiB at most.</summary>
     public int MaxLogitRows { get; }
+
+    /// <summary>How good the shortlists of the two-stage head were; null = the head is full.</summary>
+    public WinnerRanks? WinnerRanks => _twoStageHead?.WinnerRanks;
 
     /// <summary>Where every product of the network passes.</summary>
     internal MatrixMultiplier Multiplier => _multiplier;
@@ -102,6 +109,12 @@ public sealed class Gemma4Transformer
         }
 
         Norm(a.X, _weights.Norm, a.Hidden);
+        if (want == LogitRows.Shortlist && _twoStageHead is { } head)
+        {
+            head.Run(a.Hidden, a.Logits, _config.FinalLogitSoftcapping);
+            return a.Logits;
+        }
+
         _multiplier.Multiply(_weights.LmHead, a.Hidden, a.Logits, a.RowCount);
         if (_config.FinalLogitSoftcapping > 0)
         {

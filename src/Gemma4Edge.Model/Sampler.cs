@@ -22,6 +22,9 @@ public sealed class Sampler
         _weights = new float[vocabSize];
     }
 
+    /// <summary>What <see cref="Next"/> has to be given: a shortlist where only a few of its tokens can be chosen, else every logit.</summary>
+    public LogitRows Wants => _options.Temperature == 0 || _options.TopK is > 0 and <= TwoStageHead.Shortlist / 4 ? LogitRows.Shortlist : LogitRows.Last;
+
     /// <summary>Starts a new sequence of draws.</summary>
     /// <exception cref="ArgumentException">An option is outside its range.</exception>
     public void Reset(SamplingOptions options)
@@ -33,7 +36,7 @@ public sealed class Sampler
     }
 
     /// <summary>The next token id: the largest logit at temperature 0, else one draw from softmax(logits / temperature) over what top-k, top-p and min-p leave.</summary>
-    /// <param name="logits">(VocabSize), after the softcap.</param>
+    /// <param name="logits">(VocabSize), after the softcap; −∞ = a token that cannot be chosen.</param>
     /// <exception cref="InvalidDataException">A logit is not a number: the weights or a kernel are broken.</exception>
     public int Next(ReadOnlySpan<float> logits)
     {

@@ -100,7 +100,7 @@ public sealed class ChatSession
             }
 
             _next[0] = id;
-            logits = _engine.Transformer.Forward(_next, _cache, LogitRows.Last, cancellation);
+            logits = _engine.Transformer.Forward(_next, _cache, _engine.Sampler.Wants, cancellation);
         }
 
         _parser.Finish(answer);
@@ -143,7 +143,7 @@ public sealed class ChatSession
         {
             int count = Math.Min(rest.Length, _engine.Transformer.MaxChunk);
             bool last = count == rest.Length;
-            ReadOnlySpan<float> logits = _engine.Transformer.Forward(rest[..count], _cache, last ? LogitRows.Last : LogitRows.None, cancellation);
+            ReadOnlySpan<float> logits = _engine.Transformer.Forward(rest[..count], _cache, last ? _engine.Sampler.Wants : LogitRows.None, cancellation);
             rest = rest[count..];
             sink.OnPrefill(total - rest.Length, total);
             if (last)

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using Gemma4Edge.Model;
 
 namespace Gemma4Edge.Runtime;
 
@@ -39,10 +40,15 @@ public sealed class EngineMetrics : IDisposable
         _prefillRate = _meter.CreateGauge<double>("gemma4edge.prefill.rate", "{token}/s", "New prompt tokens per second, last request");
         _decodeRate = _meter.CreateGauge<double>("gemma4edge.decode.rate", "{token}/s", "Answer tokens per second, last request");
         _requests = _meter.CreateCounter<long>("gemma4edge.requests", "{request}", "Requests by outcome");
+        _meter.CreateObservableCounter("gemma4edge.head.tokens", () => Totals().HeadTokens ?? 0, "{token}", "Tokens whose head was computed in two stages");
+        _meter.CreateObservableCounter("gemma4edge.head.beyond_quarter", () => Totals().HeadBeyondQuarter ?? 0, "{token}", "Of these, tokens whose winner the first stage had ranked beyond a quarter of the shortlist");
     }
 
     /// <summary>A request was answered.</summary>
-    public void RequestFinished(GenerationResult result, long kvBytes)
+    /// <param name="result">The answer.</param>
+    /// <param name="kvBytes">Bytes of keys and values of its session.</param>
+    /// <param name="winnerRanks">How good the two-stage head's shortlists have been since the start; null = the head is full.</param>
+    public void RequestFinished(GenerationResult result, long kvBytes, WinnerRanks? winnerRanks)
     {
         ArgumentNullException.ThrowIfNull(result);
         RequestTimings t = result.Timings;
@@ -78,6 +84,8 @@ public sealed class EngineMetrics : IDisposable
                 PrefillTokensPerSecond = t.PrefillTokensPerSecond > 0 ? t.PrefillTokensPerSecond : _totals.PrefillTokensPerSecond,
                 DecodeTokensPerSecond = t.DecodeTokensPerSecond > 0 ? t.DecodeTokensPerSecond : _totals.DecodeTokensPerSecond,
                 KvBytes = kvBytes,
+                HeadTokens = winnerRanks?.Tokens,
+                HeadBeyondQuarter = winnerRanks?.BeyondQuarter,
             };
         }
     }
@@ -104,6 +112,14 @@ public sealed class EngineMetrics : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _meter.Dispose();
+
+    private MetricsSnapshot Totals()
+    {
+        lock (_lock)
+        {
+            return _totals;
+        }
+    }
 }
 
 /// <summary>The figures of a telemetry payload: percentiles of the last five minutes (null = no request), totals since the start, rates of the last request (null = none yet).</summary>
@@ -144,4 +160,10 @@ public sealed record MetricsSnapshot
 
     /// <summary>Bytes of keys and values of the session that ran last.</summary>
     public long? KvBytes { get; init; }
+
+    /// <summary>Tokens whose head was computed in two stages; null = the head is full.</summary>
+    public long? HeadTokens { get; init; }
+
+    /// <summary>Of these, tokens whose winner the first stage had ranked beyond a quarter of the shortlist.</summary>
+    public long? HeadBeyondQuarter { get; init; }
 }

@@ -27,6 +27,9 @@ public sealed record EngineOptions
     /// <summary>How keys and values are kept.</summary>
     public KvCacheFormat Kv { get; init; } = KvCacheFormat.Default;
 
+    /// <summary>How the LM head is computed for sampling.</summary>
+    public HeadMode Head { get; init; }
+
     /// <summary>Whether prompt tokens skip the KV-shared layers (the answer is the same, see <see cref="Gemma4Transformer"/>).</summary>
     public bool SkipShared { get; init; } = true;
 

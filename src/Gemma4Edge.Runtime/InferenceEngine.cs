@@ -33,7 +33,8 @@ public sealed class InferenceEngine : IDisposable
         DefaultSampling.Check();
         Sampler = new Sampler(Config.VocabSize);
         _pool = new WorkerPool(options.Threads > 0 ? options.Threads : WorkerPool.DefaultThreads);
-        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared);
+        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared, options.Head);
+        BytesPerToken = model.BytesPerTokenWith(options.Head);
     }
 
     /// <summary>The model's file, weights and facts.</summary>
@@ -66,12 +67,16 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>How keys and values are kept.</summary>
     public KvCacheFormat Kv { get; }
 
+    /// <summary>Weight bytes that decoding one token reads, see <see cref="LoadedModel.BytesPerTokenWith"/>.</summary>
+    public long BytesPerToken { get; }
+
     /// <summary>The model's own sampling, or Gemma 4's.</summary>
     public SamplingOptions DefaultSampling { get; }
 
     /// <summary>Opens a model.</summary>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
     /// <exception cref="KvFormatException">The model cannot keep keys and values in that format.</exception>
+    /// <exception cref="HeadModeException">The model's head cannot be computed in two stages.</exception>
     /// <exception cref="ArgumentException">An option is wrong.</exception>
     /// <exception cref="PlatformNotSupportedException">The kernel needs another CPU.</exception>
     public static InferenceEngine Open(EngineOptions options)

@@ -114,7 +114,7 @@ public sealed class InferenceWorker : IDisposable
         {
             ChatSession session = SessionOf(request);
             result = session.Generate(request, queued.Sink, either.Token);
-            _metrics.RequestFinished(result, session.KvBytes);
+            _metrics.RequestFinished(result, session.KvBytes, _engine.Transformer.WinnerRanks);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {

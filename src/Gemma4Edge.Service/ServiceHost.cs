@@ -131,16 +131,21 @@ public sealed partial class ServiceHost : IAsyncDisposable
                 Threads = model.Threads,
                 Kernel = model.Kernel,
                 Kv = model.Kv,
+                Head = model.Head,
                 SkipShared = model.SkipShared,
             });
-        }
-        catch (Exception e) when (e is PlatformNotSupportedException or ArgumentException)
-        {
-            throw new ConfigurationException($"{(model.Kernel is null ? CpuKernels.EnvironmentVariable : "Model:Kernel")}: {e.Message}", e);
         }
         catch (KvFormatException e)
         {
             throw new ConfigurationException($"Model:Kv is '{model.Kv}': {e.Message}", e);
+        }
+        catch (HeadModeException e)
+        {
+            throw new ConfigurationException($"Model:Head is '{HeadModes.NameOf(model.Head)}': {e.Message}", e);
+        }
+        catch (Exception e) when (e is PlatformNotSupportedException or ArgumentException)
+        {
+            throw new ConfigurationException($"{(model.Kernel is null ? CpuKernels.EnvironmentVariable : "Model:Kernel")}: {e.Message}", e);
         }
     }
 
@@ -152,7 +157,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         Kv = engine.Kv.ToString(),
         Kernel = engine.Kernel,
         Threads = engine.Threads,
-        BytesPerToken = engine.Model.BytesPerToken,
+        BytesPerToken = engine.BytesPerToken,
     };
 
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]

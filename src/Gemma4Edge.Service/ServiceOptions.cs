@@ -64,6 +64,7 @@ public sealed partial record ServiceOptions
             Threads = reader.Whole("Threads", 0, 0, 1024),
             Kernel = reader.Text("Kernel", null, "one of " + string.Join(", ", CpuKernels.Names), value => CpuKernels.Names.Contains(value)),
             Kv = ReadKv(reader),
+            Head = ReadHead(reader),
             SkipShared = reader.Flag("SkipShared", true),
             Sessions = reader.Whole("Sessions", 8, 1, 1024),
             System = reader.Text("System", null),
@@ -78,6 +79,13 @@ public sealed partial record ServiceOptions
         string name = reader.Text("Kv", KvCacheFormat.Auto, "one of " + string.Join(", ", KvCacheFormat.Names), value => KvCacheFormat.TryFromName(value, out _))!;
         KvCacheFormat.TryFromName(name, out KvCacheFormat? format);
         return format!.With(reader.List("KvLayers", [], KvCacheFormat.LayerSyntax, value => KvCacheFormat.TryParseLayer(value, out _, out _)));
+    }
+
+    private static HeadMode ReadHead(OptionReader reader)
+    {
+        string name = reader.Text("Head", HeadModes.NameOf(HeadMode.Auto), "one of " + string.Join(", ", HeadModes.Names), value => HeadModes.TryFromName(value, out _))!;
+        HeadModes.TryFromName(name, out HeadMode head);
+        return head;
     }
 
     private static MqttOptions ReadMqtt(OptionReader reader)
@@ -161,6 +169,9 @@ public sealed record ModelOptions
 
     /// <summary>How keys and values are kept.</summary>
     public KvCacheFormat Kv { get; init; } = KvCacheFormat.Default;
+
+    /// <summary>How the LM head is computed for sampling.</summary>
+    public HeadMode Head { get; init; }
 
     /// <summary>Whether prompt tokens skip the layers that write no keys and values.</summary>
     public bool SkipShared { get; init; } = true;

@@ -81,6 +81,7 @@ internal static class DemoVerb
             Threads = engine.Threads,
             Kernel = engine.Kernel,
             Kv = engine.Kv,
+            Head = engine.Head,
             SkipShared = engine.SkipShared,
         },
         Mqtt = new MqttOptions { EmbeddedPort = FreePort(), Node = Node },

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Gemma4Edge.Model;
 using Gemma4Edge.Runtime;
 
 namespace Gemma4Edge.Cli.Verbs;
@@ -23,7 +24,8 @@ internal static class EvalVerb
         {
             model, data, json, reference, predictions, limit,
         };
-        var options = new ModelFlags(verb);
+        verb.Notes = "With --head two-stage only answers are compared: a shortlist has no probabilities for the other tokens.";
+        var options = new ModelFlags(verb, head: HeadMode.Full);
         verb.SetAction(parsed =>
         {
             IEnumerable<EvalItem> read = JsonLines.Read(parsed.GetRequiredValue(data), EvalItem.Parse);
@@ -38,6 +40,11 @@ internal static class EvalVerb
             if (other is not null && other.Config.VocabSize != engine.Config.VocabSize)
             {
                 throw CommandException.Failed($"--reference: {other.Config.VocabSize} tokens, but the model has {engine.Config.VocabSize}; compare models with the same vocabulary.");
+            }
+
+            if (other is not null && engine.Transformer.WinnerRanks is not null)
+            {
+                throw CommandException.WrongUsage("--reference compares every logit: leave --head out, or take --head full.");
             }
 
             using StreamWriter? answers = parsed.GetValue(predictions) is { } file ? File.CreateText(file) : null;

@@ -27,7 +27,7 @@ internal static class LogitsVerb
         {
             model, tokens, all, outFile, chunk,
         };
-        var options = new ModelFlags(verb, kv: "f32");
+        var options = new ModelFlags(verb, kv: "f32", head: HeadMode.Full);
         verb.SetAction(parsed =>
         {
             string? path = parsed.GetValue(outFile);
@@ -40,11 +40,16 @@ internal static class LogitsVerb
             EngineOptions engineOptions = options.Read(parsed, parsed.GetRequiredValue(model)) with { PrefillChunk = parsed.GetValue(chunk) };
             using InferenceEngine engine = InferenceEngine.Open(engineOptions.Context == 0 ? engineOptions with { Context = ids.Length } : engineOptions);
             CheckIds(ids, engine);
+            if (parsed.GetValue(all) && engineOptions.Head == HeadMode.TwoStage)
+            {
+                throw CommandException.WrongUsage("--all writes every logit: leave --head two-stage out.");
+            }
+
             using var progress = new Progress(terminal, "Forward");
             KvCache cache = engine.NewCache();
             if (path is null)
             {
-                WriteBest(terminal, Prefill.Run(engine.Transformer, ids, cache, terminal.Interrupted, done => progress.Report(done, ids.Length)));
+                WriteBest(terminal, Prefill.Run(engine.Transformer, ids, cache, LogitRows.Shortlist, terminal.Interrupted, done => progress.Report(done, ids.Length)));
                 return;
             }
 
@@ -55,7 +60,7 @@ internal static class LogitsVerb
             }
             else
             {
-                file.Write(MemoryMarshal.AsBytes(Prefill.Run(engine.Transformer, ids, cache, terminal.Interrupted, done => progress.Report(done, ids.Length))));
+                file.Write(MemoryMarshal.AsBytes(Prefill.Run(engine.Transformer, ids, cache, LogitRows.Shortlist, terminal.Interrupted, done => progress.Report(done, ids.Length))));
             }
         });
         return verb;

@@ -22,12 +22,18 @@ internal static class PerplexityVerb
         {
             model, file, reference, stride, json,
         };
-        var options = new ModelFlags(verb);
+        var options = new ModelFlags(verb, head: HeadMode.Full);
         verb.SetAction(parsed =>
         {
             string textPath = parsed.GetRequiredValue(file);
             string text = File.ReadAllText(textPath);
-            using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
+            EngineOptions engineOptions = options.Read(parsed, parsed.GetRequiredValue(model));
+            if (engineOptions.Head == HeadMode.TwoStage)
+            {
+                throw CommandException.WrongUsage("Perplexity needs every logit: leave --head two-stage out.");
+            }
+
+            using InferenceEngine engine = InferenceEngine.Open(engineOptions);
             using InferenceEngine? other = parsed.GetValue(reference) is { } path ? InferenceEngine.Open(options.ReadReference(parsed, path)) : null;
             if (other is not null && other.Config.VocabSize != engine.Config.VocabSize)
             {

@@ -14,6 +14,7 @@ public sealed class LoadedModel : IDisposable
 {
     private readonly List<MappedFile> _files;
     private readonly StoredTensor? _ple;
+    private readonly long _bytesPerToken;
 
     private LoadedModel(string path, List<MappedFile> files, ModelContents contents)
     {
@@ -30,13 +31,15 @@ public sealed class LoadedModel : IDisposable
 
         var builder = new WeightsBuilder(contents);
         Weights = builder.Build();
-        BytesPerToken = builder.BytesPerToken;
+        _bytesPerToken = builder.BytesPerToken;
         ParameterCount = builder.ParameterCount;
 
         _ple = Weights.EmbedTokensPerLayer is null ? null : contents.Tensors.Get("embed_tokens_per_layer.weight");
         _ple?.File.Advise(_ple.Offset, _ple.Bytes, MappingAdvice.Random);
         PleBytes = _ple?.Bytes ?? 0;
-        MappedRanges = [.. files.SelectMany(RangesOf)];
+        StoredTensor head = contents.Tensors.Find("lm_head.weight") ?? contents.Tensors.Get("embed_tokens.weight");
+        HeadLowerBytes = TwoStageHead.LowerBytes(Weights.LmHead);
+        MappedRanges = [.. files.SelectMany(file => RangesOf(file, head))];
     }
 
     /// <summary>What it was opened by.</summary>
@@ -72,11 +75,8 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Every tensor in the files, those the network leaves unread too (dead keys and values, audio, vision).</summary>
     public IReadOnlyList<TensorInfo> Tensors { get; }
 
-    /// <summary>
-    /// Weight bytes that decoding one token reads: every matrix once in its format with scales (the LM head is one of them), the used
-    /// experts only, norms and scales as floats, one row of each embedding table that is not also the LM head. Keys and values are not counted.
-    /// </summary>
-    public long BytesPerToken { get; }
+    /// <summary><see cref="BytesPerTokenWith"/> the head that <see cref="HeadMode.Auto"/> chooses.</summary>
+    public long BytesPerToken => BytesPerTokenWith(HeadMode.Auto);
 
     /// <summary>Size of the per-layer embedding table, of which only rows are read; 0 = none.</summary>
     public long PleBytes { get; }
@@ -84,7 +84,10 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Number of weights the network uses: a tied LM head counts once, unread tensors not at all.</summary>
     public long ParameterCount { get; }
 
-    /// <summary>The mapped bytes by purpose, without overlap: <c>ple</c> and <c>weights</c> (all the rest).</summary>
+    /// <summary>Size of the lower plane of a nested LM head, of which a two-stage head reads only rows; 0 = none.</summary>
+    public long HeadLowerBytes { get; }
+
+    /// <summary>The mapped bytes by purpose, without overlap: <c>ple</c>, <c>head_lower</c> and <c>weights</c> (all the rest).</summary>
     public IReadOnlyList<MappedRange> MappedRanges { get; }
 
     /// <summary>Opens a GGUF file, or a folder as Hugging Face lays it out.</summary>
@@ -103,6 +106,24 @@ public sealed class LoadedModel : IDisposable
             files.ForEach(file => file.Dispose());
             throw;
         }
+    }
+
+    /// <summary>
+    /// Weight bytes that decoding one token reads: every matrix once in its format with scales (the LM head is one of them), the used
+    /// experts only, norms and scales as floats, one row of each embedding table that is not also the LM head. Of a two-stage head
+    /// it is the upper plane and the shortlist, in whole cache lines. Keys and values are not counted.
+    /// </summary>
+    /// <exception cref="HeadModeException">This head cannot be computed so.</exception>
+    public long BytesPerTokenWith(HeadMode mode)
+    {
+        WeightMatrix head = Weights.LmHead;
+        if (!TwoStageHead.IsChosen(mode, head))
+        {
+            return _bytesPerToken;
+        }
+
+        long embeddingRow = head == Weights.EmbedTokens ? head.RowBytes : 0; // no longer one of the rows that are read anyway
+        return _bytesPerToken - head.Bytes + TwoStageHead.BytesRead(head) + embeddingRow;
     }
 
     /// <summary>The tokenizer of a model that need not have weights: a GGUF file, a vocabulary-only GGUF, or a Hugging Face folder.</summary>
@@ -183,12 +204,28 @@ public sealed class LoadedModel : IDisposable
         return GgufModel.Read(files[0]);
     }
 
-    private unsafe IEnumerable<MappedRange> RangesOf(MappedFile file)
+    private unsafe List<MappedRange> RangesOf(MappedFile file, StoredTensor head)
     {
-        return _ple?.File == file
-            ? [Range("weights", 0, _ple.Offset), Range("ple", _ple.Offset, _ple.Offset + _ple.Bytes), Range("weights", _ple.Offset + _ple.Bytes, file.Length)]
-            : [Range("weights", 0, file.Length)];
+        List<MappedRange> ranges = [];
+        long at = 0;
+        (string Name, MappedFile? File, long Start, long Length)[] parts =
+            [("ple", _ple?.File, _ple?.Offset ?? 0, PleBytes), ("head_lower", head.File, head.Offset + head.Bytes - HeadLowerBytes, HeadLowerBytes)];
+        foreach ((string name, _, long start, long length) in parts.Where(part => part.File == file).OrderBy(part => part.Start))
+        {
+            Add("weights", start);
+            Add(name, start + length);
+        }
 
-        MappedRange Range(string name, long start, long end) => new(name, (nint)file.At(start, end - start), end - start);
+        Add("weights", file.Length);
+        return ranges;
+
+        void Add(string name, long end)
+        {
+            if (end > at)
+            {
+                ranges.Add(new MappedRange(name, (nint)file.At(at, end - at), end - at));
+                at = end;
+            }
+        }
     }
 }

@@ -151,6 +151,8 @@ internal static class Payloads
         WriteWhole(json, "weights_resident_bytes", mapped.WeightsBytes);
         WriteWhole(json, "ple_resident_bytes", mapped.PleBytes);
         WriteWhole(json, "kv_bytes", metrics.KvBytes);
+        WriteWhole(json, "head_tokens", metrics.HeadTokens);
+        WriteWhole(json, "head_beyond_quarter", metrics.HeadBeyondQuarter);
         WriteWhole(json, "available_bytes", device.AvailableBytes);
         WriteWhole(json, "major_faults", device.MajorFaults);
         WriteRounded(json, "cpu_celsius", device.CpuCelsius);

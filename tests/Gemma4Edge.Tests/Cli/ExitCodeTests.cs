@@ -11,6 +11,7 @@ public sealed class ExitCodeTests
     [InlineData("logits", "model", "--tokens", "1", "--all")]
     [InlineData("logits", "model", "--tokens", "1", "--kv", "q4")]
     [InlineData("logits", "model", "--tokens", "1", "--kv-layer", "3=q4")]
+    [InlineData("logits", "model", "--tokens", "1", "--head", "half")]
     [InlineData("logits", "model", "--tokens", "1", "--kernel", "abacus")]
     [InlineData("logits", "model", "--tokens", "1", "--threads", "999999")]
     [InlineData("bench", "--rounds", "0", "model")]
@@ -35,6 +36,22 @@ public sealed class ExitCodeTests
 
         Assert.Equal(3, result.Code);
         Assert.Contains("/nowhere/model.gguf", result.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("f32", "run", "MODEL", "Hello", "--head", "two-stage")] // no planes
+    [InlineData("every logit", "logits", "MODEL", "--tokens", "1", "--all", "--out", "/dev/null", "--head", "two-stage")]
+    [InlineData("every logit", "perplexity", "MODEL", "/dev/null", "--head", "two-stage")]
+    public async Task TwoStageHead_WhereItCannotBe_Is2_AndSaysWhy(string why, params string[] args)
+    {
+        using var nested = new TempFile();
+        Assert.Equal(0, (await TestCli.RunAsync("convert", TestData.Path("oracle/tiny-a-f32.gguf"), nested.Path, "--weights", "tq4")).Code);
+        string model = why == "f32" ? TestData.Path("oracle/tiny-a-f32.gguf") : nested.Path;
+
+        CliResult result = await TestCli.RunAsync([.. args.Select(arg => arg == "MODEL" ? model : arg)]);
+
+        Assert.Equal(2, result.Code);
+        Assert.Contains(why, result.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -12,21 +12,21 @@ internal sealed class TestNetwork : IDisposable
     private readonly KvCacheFormat _kv;
     private readonly int _context;
 
-    private TestNetwork(LoadedModel model, int maxChunk, bool skipShared, KvCacheFormat kv, int threads, string? kernel)
+    private TestNetwork(LoadedModel model, int maxChunk, bool skipShared, KvCacheFormat kv, int threads, string? kernel, HeadMode head)
     {
         _model = model;
         _kv = kv;
         _context = Math.Min(1024, model.Config.MaxPositionEmbeddings);
         _pool = new WorkerPool(threads);
-        Transformer = new Gemma4Transformer(model.Config, model.Weights, CpuKernels.Select(kernel), _pool, _context, maxChunk, skipShared);
+        Transformer = new Gemma4Transformer(model.Config, model.Weights, CpuKernels.Select(kernel), _pool, _context, maxChunk, skipShared, head);
     }
 
     public Gemma4Config Config => _model.Config;
 
     public Gemma4Transformer Transformer { get; }
 
-    public static TestNetwork Open(string path, int maxChunk = 16, bool skipShared = true, KvCacheFormat? kv = null, int threads = 2, string? kernel = null) =>
-        new(LoadedModel.Open(path), maxChunk, skipShared, kv ?? KvCacheFormat.F32, threads, kernel);
+    public static TestNetwork Open(string path, int maxChunk = 16, bool skipShared = true, KvCacheFormat? kv = null, int threads = 2, string? kernel = null, HeadMode head = HeadMode.Full) =>
+        new(LoadedModel.Open(path), maxChunk, skipShared, kv ?? KvCacheFormat.F32, threads, kernel, head);
 
     public static float MaxDifference(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual)
     {

@@ -112,7 +112,7 @@ internal sealed class ScriptedModel : IDisposable
         }
 
         var result = new GenerationResult(text, calls, calls.Count > 0 ? FinishReason.ToolCalls : FinishReason.Stop, new TokenUsage(12, 4, 5), new RequestTimings(1.25, 20.04, 400, 50, 120));
-        Served.Metrics.RequestFinished(result, 4096);
+        Served.Metrics.RequestFinished(result, 4096, winnerRanks: null);
         queued.Sink.OnDone(result);
     }
 }
