@@ -44,7 +44,7 @@ public sealed class Gemma4Transformer
         MaxLogitRows = Math.Clamp(MaxLogitBytes / (sizeof(float) * config.VocabSize), 1, maxChunk);
         _multiplier = new MatrixMultiplier(kernels, pool);
         _activations = new Activations(config, maxChunk, MaxLogitRows);
-        _attention = new AttentionJob(config, pool, context);
+        _attention = new AttentionJob(config, pool);
         _ropeSliding = new RopeTable(config.HeadDim, config.RopeThetaSliding, []);
         _ropeFull = new RopeTable(config.GlobalHeadDim, config.RopeThetaFull, weights.RopeFactorsFull);
         _keepRowsFrom = skipShared ? config.FirstKvSharedLayer : config.NumHiddenLayers;

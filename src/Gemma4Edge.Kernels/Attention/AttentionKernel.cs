@@ -1,91 +1,108 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Numerics.Tensors;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>Attention of one token's query heads that share a key/value head: softmax(q·Kᵀ)·V, with scores not scaled.</summary>
-/// <remarks>Stateless; safe on any thread as long as scratch and outputs do not overlap and nobody writes the rows that are read.</remarks>
-public static class AttentionKernel
+/// <summary>Attention of query heads that share a key/value head: softmax(q·Kᵀ)·V, with scores not scaled.</summary>
+/// <remarks>
+/// Keys and values are decoded once per block of positions, for all queries. Planes that rotate are read as they are: queries follow the keys'
+/// rotation R, because ⟨Rq, Rk⟩ = ⟨q, k⟩, and the sum of rotated values is rotated back once per query. The rotation is the plane's own, so a layer
+/// that reads a donor's planes cannot miss it. Blocks begin at multiples of <see cref="BlockPositions"/>, so what a query gets depends neither on
+/// the other queries nor on threads. One per thread: it owns the blocks under way, 300 KB at most, and allocates nothing after its largest use.
+/// </remarks>
+public sealed unsafe class AttentionKernel
 {
-    /// <summary>Floats of scratch that <see cref="Attend"/> needs: the scores, rotated queries, and one head vector.</summary>
-    public static int ScratchLength(int queryHeads, int positions, int headDim) => checked((queryHeads * positions) + ((queryHeads + 1) * headDim));
+    /// <summary>Where the positions may be cut: at multiples of this.</summary>
+    public const int BlockPositions = AttentionTiles.Positions;
 
-    /// <summary>output[h] = Σ_p a[h, p] · V[p] with a[h] = softmax over p in [from, to) of queries[h] · K[p]. Every row is read once for all query heads.</summary>
-    /// <remarks>
-    /// Planes that rotate are read as they are: queries follow the keys' rotation R, because ⟨Rq, Rk⟩ = ⟨q, k⟩, and the sum of rotated
-    /// values is rotated back once per query head. The rotation is the plane's own, so a layer that reads a donor's planes cannot miss it.
-    /// </remarks>
-    /// <param name="queries">(queryHeads, d): the heads of one group.</param>
+    private float[] _rows = [];
+    private float[] _scores = [];
+
+    /// <summary>Adds the positions [<paramref name="first"/>, <paramref name="end"/>) to what the queries have gathered.</summary>
+    /// <param name="queries">The queries.</param>
     /// <param name="keys">Rows of (key/value heads, d).</param>
     /// <param name="values">Same shape and positions as the keys.</param>
-    /// <param name="kvHead">Which head of a row the group shares.</param>
-    /// <param name="from">First visible position, still in the ring.</param>
-    /// <param name="to">One past the last visible position, which is the queries' own; more than from, at most Capacity apart.</param>
-    /// <param name="scratch"><see cref="ScratchLength"/> or longer; overwritten.</param>
-    /// <param name="output">(queryHeads, d); must not overlap the queries.</param>
-    /// <exception cref="ArgumentException">A length or a range does not fit. Checked once, before any work.</exception>
-    public static void Attend(
-        ReadOnlySpan<float> queries, KvPlane keys, KvPlane values, int kvHead, int from, int to, Span<float> scratch, Span<float> output)
+    /// <param name="kvHead">Which head of a row they share.</param>
+    /// <param name="first">A multiple of <see cref="BlockPositions"/>, or the first that a query sees.</param>
+    /// <param name="end">Another one, or the end of what a query sees.</param>
+    /// <param name="sums">Made ready for these queries by <see cref="AttentionSums.Clear"/>.</param>
+    /// <exception cref="ArgumentException">Keys, values and head do not fit each other, or the queries cannot be served together.</exception>
+    public void Attend(AttentionQueries queries, KvPlane keys, KvPlane values, int kvHead, int first, int end, AttentionSums sums)
     {
+        ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(keys);
         ArgumentNullException.ThrowIfNull(values);
-        int headDim = keys.Shape.HeadDim;
-        int positions = to - from;
-        int heads = queries.Length / headDim;
-        if (positions <= 0 || positions > Math.Min(keys.Capacity, values.Capacity) || from < 0)
+        ArgumentNullException.ThrowIfNull(sums);
+        if (values.Shape.HeadDim != keys.Shape.HeadDim || kvHead >= Math.Min(keys.Shape.Heads, values.Shape.Heads))
         {
-            ThrowRange(from, to);
+            ThrowShape(keys, values, kvHead);
         }
 
-        if (queries.Length != output.Length || queries.Length % headDim != 0 || values.Shape.HeadDim != headDim
-            || kvHead >= Math.Min(keys.Shape.Heads, values.Shape.Heads))
+        if ((keys.DependsOnReader || values.DependsOnReader) && !queries.IsOneToken)
         {
-            ThrowShape(queries.Length, output.Length, kvHead, headDim);
+            throw new ArgumentException("What is read depends on the reader, so the queries must be those of one token.", nameof(queries));
         }
 
-        Span<float> scores = scratch[..(heads * positions)];
-        Span<float> row = scratch.Slice(scores.Length, headDim);
-        if (keys.Rotation is { } keyRotation)
+        int padded = AttentionTiles.PaddedQueries(queries.Count);
+        Reserve(padded, queries.Stride);
+        fixed (float* vectors = queries.Vectors, rows = _rows, scores = _scores, outputs = sums.Outputs)
         {
-            Span<float> rotated = scratch.Slice(scores.Length + headDim, queries.Length);
-            queries.CopyTo(rotated);
-            keyRotation.Apply(rotated);
-            queries = rotated;
-        }
-
-        for (int p = 0; p < positions; p++)
-        {
-            ReadOnlySpan<float> key = keys.Read(from + p, kvHead, to - 1, row);
-            for (int h = 0; h < heads; h++)
+            for (int block = first; block < end;)
             {
-                scores[(h * positions) + p] = TensorPrimitives.Dot(queries.Slice(h * headDim, headDim), key);
+                int next = Math.Min(end, (block / BlockPositions * BlockPositions) + BlockPositions);
+                int count = next - block;
+                Decode(keys, kvHead, block, count, queries);
+                AttentionTiles.Scores(vectors, padded, rows, count, queries.Stride, scores);
+                for (int query = 0; query < padded; query++)
+                {
+                    Weigh(queries, query, block, new Span<float>(scores + (query * BlockPositions), count), sums);
+                }
+
+                Decode(values, kvHead, block, count, queries);
+                AttentionTiles.Accumulate(scores, padded, rows, count, queries.Stride, outputs);
+                block = next;
             }
         }
+    }
 
-        for (int h = 0; h < heads; h++)
+    /// <summary>Scores to weights; what the query does not see weighs nothing.</summary>
+    private static void Weigh(AttentionQueries queries, int query, int block, Span<float> scores, AttentionSums sums)
+    {
+        (int from, int to) = query < queries.Count ? queries.Visible(query, block, block + scores.Length) : (0, 0);
+        if (from >= to)
         {
-            Softmax.Apply(scores.Slice(h * positions, positions));
+            scores.Clear();
+            return;
         }
 
-        output.Clear();
-        for (int p = 0; p < positions; p++)
+        scores[..from].Clear();
+        scores[to..].Clear();
+        sums.Add(query, scores[from..to]);
+    }
+
+    private void Decode(KvPlane plane, int head, int position, int count, AttentionQueries queries)
+    {
+        for (int i = 0; i < count; i++)
         {
-            ReadOnlySpan<float> value = values.Read(from + p, kvHead, to - 1, row);
-            for (int h = 0; h < heads; h++)
-            {
-                Span<float> sum = output.Slice(h * headDim, headDim);
-                TensorPrimitives.MultiplyAdd(value, scores[(h * positions) + p], sum, sum);
-            }
+            Span<float> row = _rows.AsSpan(i * queries.Stride, queries.Stride);
+            plane.Read(position + i, head, queries.To - 1, row[..plane.Shape.HeadDim]);
+            row[plane.Shape.HeadDim..].Clear();
+        }
+    }
+
+    private void Reserve(int paddedQueries, int stride)
+    {
+        if (_scores.Length < paddedQueries * BlockPositions)
+        {
+            _scores = new float[paddedQueries * BlockPositions];
         }
 
-        values.Rotation?.Undo(output);
+        if (_rows.Length < BlockPositions * stride)
+        {
+            _rows = new float[BlockPositions * stride];
+        }
     }
 
     [DoesNotReturn]
-    private static void ThrowRange(int from, int to) =>
-        throw new ArgumentException($"Positions [{from}, {to}) are empty or more than the ring holds.", nameof(to));
-
-    [DoesNotReturn]
-    private static void ThrowShape(int queries, int output, int kvHead, int headDim) =>
-        throw new ArgumentException($"{queries} query floats, {output} output floats, key/value head {kvHead} of {headDim}: they do not fit each other or the rows.", nameof(queries));
+    private static void ThrowShape(KvPlane keys, KvPlane values, int kvHead) =>
+        throw new ArgumentException($"Key/value head {kvHead} of {keys.Shape.Heads} × {keys.Shape.HeadDim} keys and {values.Shape.Heads} × {values.Shape.HeadDim} values: they do not fit each other.", nameof(kvHead));
 }

@@ -32,6 +32,9 @@ public abstract class KvPlane
     /// <summary>How head vectors are rotated before they are stored; null = not. Queries must be rotated the same way, what is gathered from values back.</summary>
     internal virtual HadamardRotation? Rotation => null;
 
+    /// <summary>Whether <see cref="Read"/> looks at who reads: then readers at different positions cannot share what was read.</summary>
+    public virtual bool DependsOnReader => false;
+
     /// <summary>Makes a ring of zeros in the given format.</summary>
     /// <exception cref="ArgumentException">The format cannot hold heads of that length.</exception>
     public static KvPlane Create(KvFormat format, KvPlaneShape shape, int capacity)
@@ -100,9 +103,8 @@ public abstract class KvPlane
     /// <param name="position">A stored position.</param>
     /// <param name="head">Which head of the row.</param>
     /// <param name="newest">The newest position that the reader sees; its own.</param>
-    /// <param name="scratch">(HeadDim); used only when the format has to be converted.</param>
-    /// <returns>The vector, either in place or in <paramref name="scratch"/>; valid until either is written.</returns>
-    internal abstract ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch);
+    /// <param name="destination">(HeadDim).</param>
+    internal abstract void Read(int position, int head, int newest, Span<float> destination);
 
     private protected abstract void Resize(int capacity);
 

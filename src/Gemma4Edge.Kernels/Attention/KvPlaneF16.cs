@@ -8,11 +8,8 @@ internal sealed class KvPlaneF16(KvPlaneShape shape, int capacity) : KvPlane(KvF
     private Half[] _rows = new Half[checked(capacity * shape.RowLength)];
 
     /// <inheritdoc/>
-    internal override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch)
-    {
-        TensorPrimitives.ConvertToSingle(_rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim), scratch);
-        return scratch;
-    }
+    internal override void Read(int position, int head, int newest, Span<float> destination) =>
+        TensorPrimitives.ConvertToSingle(_rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim), destination);
 
     private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * Shape.RowLength));
 

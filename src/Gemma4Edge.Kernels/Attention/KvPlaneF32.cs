@@ -1,13 +1,13 @@
 namespace Gemma4Edge.Kernels;
 
-/// <summary>Keys or values as singles; read in place.</summary>
+/// <summary>Keys or values as singles.</summary>
 internal sealed class KvPlaneF32(KvPlaneShape shape, int capacity) : KvPlane(KvFormat.F32, shape, capacity)
 {
     private float[] _rows = new float[checked(capacity * shape.RowLength)];
 
     /// <inheritdoc/>
-    internal override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch) =>
-        _rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim);
+    internal override void Read(int position, int head, int newest, Span<float> destination) =>
+        _rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim).CopyTo(destination);
 
     private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * Shape.RowLength));
 

@@ -33,11 +33,10 @@ internal abstract class KvPlaneRotated : KvPlane
     internal sealed override HadamardRotation Rotation { get; }
 
     /// <inheritdoc/>
-    internal sealed override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch)
+    internal sealed override void Read(int position, int head, int newest, Span<float> destination)
     {
         int vector = VectorOf(position, head);
-        Decode(CodesOf(vector), ScalesOf(vector), scratch);
-        return scratch;
+        Decode(CodesOf(vector), ScalesOf(vector), destination);
     }
 
     /// <summary>Codes and scales of one head vector.</summary>

@@ -27,17 +27,27 @@ internal sealed class KvPlaneTq4Ends : KvPlane
     }
 
     /// <inheritdoc/>
+    public override bool DependsOnReader => true;
+
+    /// <inheritdoc/>
     internal override HadamardRotation Rotation => _all.Rotation;
 
     /// <summary>Rows that are kept at 8 bits: the first of a chunk still needs the 63 before it when the chunk is written.</summary>
     public static int EndRows(KvPlaneShape shape) => FirstRows + LatestRows - 1 + shape.MaxChunk;
 
     /// <inheritdoc/>
-    internal override ReadOnlySpan<float> Read(int position, int head, int newest, Span<float> scratch)
+    internal override void Read(int position, int head, int newest, Span<float> destination)
     {
         int row = EndRowOf(position);
         bool isEnd = (position < FirstRows || position > newest - LatestRows) && _positions[row] == position;
-        return isEnd ? _ends.Read(row, head, newest, scratch) : _all.Read(position, head, newest, scratch);
+        if (isEnd)
+        {
+            _ends.Read(row, head, newest, destination);
+        }
+        else
+        {
+            _all.Read(position, head, newest, destination);
+        }
     }
 
     private protected override void Resize(int capacity) => _all.Grow(capacity);

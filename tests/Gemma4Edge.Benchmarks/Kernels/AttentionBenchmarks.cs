@@ -10,8 +10,10 @@ public class AttentionBenchmarks
 
     private KvPlane _keys = null!;
     private KvPlane _values = null!;
-    private float[] _queries = [];
-    private float[] _scratch = [];
+    private readonly AttentionQueries _queries = new();
+    private readonly AttentionSums _sums = new();
+    private readonly AttentionKernel _kernel = new();
+    private float[] _heads = [];
     private float[] _output = [];
 
     [Params(KvFormat.F32, KvFormat.F16, KvFormat.Kv8, KvFormat.Tq4)]
@@ -36,12 +38,18 @@ public class AttentionBenchmarks
             _values.Write(position, row);
         }
 
-        _queries = new float[Heads * HeadDim];
-        Array.Fill(_queries, 0.1f);
+        _heads = new float[Heads * HeadDim];
+        Array.Fill(_heads, 0.1f);
         _output = new float[Heads * HeadDim];
-        _scratch = new float[AttentionKernel.ScratchLength(Heads, Positions, HeadDim)];
     }
 
     [Benchmark]
-    public void Attend() => AttentionKernel.Attend(_queries, _keys, _values, 0, 0, Positions, _scratch, _output);
+    public void Attend()
+    {
+        _queries.Clear(HeadDim);
+        _queries.Add(_heads, _keys, 0, Positions);
+        _sums.Clear(_queries);
+        _kernel.Attend(_queries, _keys, _values, 0, 0, Positions, _sums);
+        _sums.Write(0, _values, _output);
+    }
 }

@@ -9,7 +9,7 @@ public sealed class AttentionKernelTests
         var data = new TheoryData<KvFormat, int, int, int>();
         foreach (KvFormat format in Enum.GetValues<KvFormat>())
         {
-            foreach ((int headDim, int from, int to) in ((int, int, int)[])[(8, 0, 1), (8, 3, 9), (10, 17, 24), (32, 3, 9), (64, 17, 24), (128, 0, 90), (256, 20, 37), (512, 0, 33)])
+            foreach ((int headDim, int from, int to) in ((int, int, int)[])[(8, 0, 1), (8, 3, 9), (10, 17, 24), (32, 3, 9), (64, 17, 24), (128, 0, 90), (256, 20, 37), (512, 0, 33), (64, 100, 293)])
             {
                 if (KvPlane.CanHold(format, headDim))
                 {
@@ -34,10 +34,8 @@ public sealed class AttentionKernelTests
         Fill(values, to, 1000);
         float[][] keyRows = Kept(keys, to), valueRows = Kept(values, to);
         float[] queries = RandomWeights.Floats(Queries * headDim, 3, (float)Math.Sqrt(40.0 / headDim));
-        var output = new float[Queries * headDim];
-        var scratch = new float[AttentionKernel.ScratchLength(Queries, to - from, headDim)];
 
-        AttentionKernel.Attend(queries, keys, values, 1, from, to, scratch, output);
+        float[] output = Attend(keys, values, [new Token(queries, from, to)]);
 
         for (int head = 0; head < Queries; head++)
         {
@@ -49,6 +47,76 @@ public sealed class AttentionKernelTests
                 Assert.Equal(expected, output[(head * headDim) + i], 2e-6);
             }
         }
+    }
+
+    /// <summary>Tokens that see other positions and share the decoded rows, some of them alone in their first or last block.</summary>
+    [Fact]
+    public void Attend_GivesATokenTheSame_WhoeverIsBesideIt()
+    {
+        const int HeadDim = 32;
+        KvPlane keys = Plane(KvFormat.Kv8, HeadDim, signSeed: 0, capacity: 400), values = Plane(KvFormat.Tq4, HeadDim, signSeed: 2, capacity: 400);
+        Fill(keys, 300, 1);
+        Fill(values, 300, 1000);
+        (int From, int To)[] windows = [(0, 1), (0, 64), (3, 65), (63, 128), (129, 130), (140, 300), (0, 300)];
+        Token[] tokens = [.. windows.Select((window, i) => new Token(RandomWeights.Floats(((i % 3) + 1) * HeadDim, 10 + i, 0.5f), window.From, window.To))];
+
+        float[] together = Attend(keys, values, tokens);
+
+        Assert.Equal(tokens.SelectMany(token => Attend(keys, values, [token])), together);
+    }
+
+    /// <summary>Large scores, in rising and falling order: the maximum moves between runs, and only differences count.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(-1)]
+    public void Merge_OfRuns_IsTheWhole(int direction)
+    {
+        const int HeadDim = 32, Count = 250;
+        KvPlane keys = KvPlane.Create(KvFormat.F32, new KvPlaneShape(2, HeadDim, 0, 1), Count), values = Plane(KvFormat.F32, HeadDim, signSeed: 2, Count);
+        Fill(values, Count, 1000);
+        for (int position = 0; position < Count; position++)
+        {
+            float[] row = RandomWeights.Floats(2 * HeadDim, position, 0.1f);
+            row[HeadDim] = direction * position * 0.2f;
+            keys.Write(position, row);
+        }
+
+        float[] query = RandomWeights.Floats(HeadDim, 5);
+        query[0] = 20;
+        var queries = new AttentionQueries();
+        queries.Clear(HeadDim);
+        queries.Add(query, keys, 7, Count);
+        AttentionSums merged = new(), run = new();
+        merged.Clear(queries);
+        foreach ((int first, int end) in ((int, int)[])[(7, 64), (64, 192), (192, Count)])
+        {
+            run.Clear(queries);
+            new AttentionKernel().Attend(queries, keys, values, 1, first, end, run);
+            merged.Merge(run);
+        }
+
+        var output = new float[HeadDim];
+        merged.Write(0, values, output);
+        Assert.All(Attend(keys, values, [new Token(query, 7, Count)]).Zip(output), pair => Assert.Equal(pair.First, pair.Second, 1e-6));
+    }
+
+    /// <summary>What an earlier use left in the buffers, here not a number, must not be seen.</summary>
+    [Fact]
+    public void Attend_DoesNotSee_WhatTheBuffersHeld()
+    {
+        var kernel = new AttentionKernel();
+        var notNumbers = new float[96];
+        Array.Fill(notNumbers, float.NaN);
+        KvPlane odd = Plane(KvFormat.F32, 20, 0, 64), nothing = Plane(KvFormat.F32, 48, 0, 64);
+        Fill(odd, 64, 1);
+        for (int position = 0; position < 64; position++)
+        {
+            nothing.Write(position, notNumbers);
+        }
+
+        float[] query = RandomWeights.Floats(20, 3);
+        Attend(nothing, nothing, [new Token(new float[4 * 48], 0, 64)], kernel);
+        Assert.Equal(Attend(odd, odd, [new Token(query, 1, 64)]), Attend(odd, odd, [new Token(query, 1, 64)], kernel));
     }
 
     [Theory]
@@ -86,13 +154,45 @@ public sealed class AttentionKernelTests
     [Fact]
     public void Attend_Refuses_WhatDoesNotFit()
     {
-        KvPlane plane = KvPlane.Create(KvFormat.F32, new KvPlaneShape(1, 8, 0, 1), 4);
-        var scratch = new float[64];
-        Assert.Throws<ArgumentException>(() => AttentionKernel.Attend(new float[8], plane, plane, 0, 3, 3, scratch, new float[8]));
-        Assert.Throws<ArgumentException>(() => AttentionKernel.Attend(new float[8], plane, plane, 0, 0, 5, scratch, new float[8]));
-        Assert.Throws<ArgumentException>(() => AttentionKernel.Attend(new float[8], plane, plane, 1, 0, 4, scratch, new float[8]));
-        Assert.Throws<ArgumentException>(() => AttentionKernel.Attend(new float[8], plane, plane, 0, 0, 4, scratch, new float[7]));
+        KvPlane plane = KvPlane.Create(KvFormat.F32, new KvPlaneShape(1, 8, 0, 1), 4), ends = Plane(KvFormat.Tq4Ends, 32, 0, 4);
+        AttentionQueries queries = new(), two = new();
+        queries.Clear(8);
+        Assert.Throws<ArgumentException>(() => queries.Add(new float[8], plane, 3, 3));
+        Assert.Throws<ArgumentException>(() => queries.Add(new float[8], plane, 0, 5));
+        Assert.Throws<ArgumentException>(() => queries.Add(new float[7], plane, 0, 4));
+        Assert.Throws<ArgumentException>(() => queries.Add(new float[32], ends, 0, 4));
+        queries.Add(new float[8], plane, 0, 4);
+        var sums = new AttentionSums();
+        sums.Clear(queries);
+        Assert.Throws<ArgumentException>(() => new AttentionKernel().Attend(queries, plane, plane, 1, 0, 4, sums));
+        Assert.Throws<ArgumentException>(() => new AttentionKernel().Attend(queries, plane, ends, 0, 0, 4, sums));
+        Assert.Throws<ArgumentException>(() => sums.Write(0, plane, new float[16]));
         Assert.Throws<ArgumentException>(() => plane.Write(0, new float[7]));
+
+        two.Clear(32);
+        two.Add(new float[32], ends, 0, 3);
+        two.Add(new float[32], ends, 0, 4);
+        Assert.Throws<ArgumentException>(() => new AttentionKernel().Attend(two, ends, ends, 0, 0, 4, sums));
+    }
+
+    private sealed record Token(float[] Queries, int From, int To);
+
+    /// <summary>Attention of the tokens' queries on head 1, all in one call.</summary>
+    private static float[] Attend(KvPlane keys, KvPlane values, Token[] tokens, AttentionKernel? kernel = null)
+    {
+        var queries = new AttentionQueries();
+        queries.Clear(keys.Shape.HeadDim);
+        foreach (Token token in tokens)
+        {
+            queries.Add(token.Queries, keys, token.From, token.To);
+        }
+
+        var sums = new AttentionSums();
+        sums.Clear(queries);
+        (kernel ?? new AttentionKernel()).Attend(queries, keys, values, 1, queries.From, queries.To, sums);
+        var output = new float[queries.Count * keys.Shape.HeadDim];
+        sums.Write(0, values, output);
+        return output;
     }
 
     private static KvPlane Plane(KvFormat format, int headDim, ulong signSeed, int capacity) =>
@@ -111,7 +211,8 @@ public sealed class AttentionKernelTests
     private static float[][] Kept(KvPlane plane, int count) =>
         [.. Enumerable.Range(0, count).Select(position =>
         {
-            float[] row = plane.Read(position, 1, count - 1, new float[plane.Shape.HeadDim]).ToArray();
+            var row = new float[plane.Shape.HeadDim];
+            plane.Read(position, 1, count - 1, row);
             plane.Rotation?.Undo(row);
             return row;
         })];

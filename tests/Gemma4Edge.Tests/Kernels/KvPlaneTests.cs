@@ -145,7 +145,6 @@ public sealed class KvPlaneTests
         const int HeadDim = 32, Count = 300, MaxChunk = 16;
         var shape = new KvPlaneShape(1, HeadDim, SignSeed: 0, MaxChunk);
         KvPlane ends = KvPlane.Create(KvFormat.Tq4Ends, shape, Count), four = KvPlane.Create(KvFormat.Tq4, shape, Count), eight = KvPlane.Create(KvFormat.Kv8, shape, Count);
-        var row = new float[HeadDim];
         for (int position = 0; position < Count; position++)
         {
             float[] x = Gaussian(HeadDim, seed: position);
@@ -159,12 +158,12 @@ public sealed class KvPlaneTests
             for (int position = 0; position <= newest; position++)
             {
                 KvPlane expected = position < 4 || position > newest - 64 ? eight : four;
-                Assert.Equal(expected.Read(position, 0, newest, new float[HeadDim]).ToArray(), ends.Read(position, 0, newest, row).ToArray());
+                Assert.Equal(Read(expected, position, newest), Read(ends, position, newest));
             }
         }
 
         // a reader far behind: its latest rows are no longer there at 8 bits, and it must not be given other positions' rows
-        Assert.Equal(four.Read(150, 0, 150, new float[HeadDim]).ToArray(), ends.Read(150, 0, 150, row).ToArray());
+        Assert.Equal(Read(four, 150, 150), Read(ends, 150, 150));
     }
 
     public static TheoryData<KvFormat> Rotating => [.. Enum.GetValues<KvFormat>().Where(format => !KvPlane.CanHold(format, 33))];
@@ -190,7 +189,14 @@ public sealed class KvPlaneTests
     {
         KvPlane plane = KvPlane.Create(format, new KvPlaneShape(1, headDim, SignSeed: 4, MaxChunk: 1), 1);
         plane.Write(0, x);
-        return plane.Read(0, 0, 0, new float[headDim]).ToArray();
+        return Read(plane, 0, 0);
+    }
+
+    private static float[] Read(KvPlane plane, int position, int newest)
+    {
+        var row = new float[plane.Shape.HeadDim];
+        plane.Read(position, 0, newest, row);
+        return row;
     }
 
     private static (double Error, double Square) Add(ReadOnlySpan<float> x, ReadOnlySpan<float> kept, double error, double square)
