@@ -1,16 +1,16 @@
 using System.Globalization;
 using BenchmarkDotNet.Columns;
+using BenchmarkDotNet.Parameters;
 using BenchmarkDotNet.Reports;
 using BenchmarkDotNet.Running;
-using Gemma4Edge.Kernels;
 
 namespace Gemma4Edge.Benchmarks.Kernels;
 
 /// <summary>An amount of work divided by the mean time: per nanosecond, which is 10⁹ per second.</summary>
 /// <param name="name">Heading of the column.</param>
 /// <param name="legend">What the column says below the table.</param>
-/// <param name="work">Work of one call, from the weight format and the number of tokens.</param>
-internal sealed class ThroughputColumn(string name, string legend, Func<QuantFormat, int, long> work) : IColumn
+/// <param name="work">Work of one call, from the benchmark's parameters.</param>
+internal sealed class ThroughputColumn(string name, string legend, Func<ParameterInstances, long> work) : IColumn
 {
     public string Id => name;
 
@@ -31,9 +31,7 @@ internal sealed class ThroughputColumn(string name, string legend, Func<QuantFor
     public string GetValue(Summary summary, BenchmarkCase benchmarkCase)
     {
         double? meanNs = summary[benchmarkCase]?.ResultStatistics?.Mean;
-        QuantFormats.TryFromName((string)benchmarkCase.Parameters[nameof(MultiplyBenchmarks.Format)], out QuantFormat? format);
-        int tokens = (int)benchmarkCase.Parameters[nameof(MultiplyBenchmarks.Tokens)];
-        return meanNs is null ? "-" : (work(format!, tokens) / meanNs.Value).ToString("F1", CultureInfo.InvariantCulture);
+        return meanNs is null ? "-" : (work(benchmarkCase.Parameters) / meanNs.Value).ToString("F1", CultureInfo.InvariantCulture);
     }
 
     public string GetValue(Summary summary, BenchmarkCase benchmarkCase, SummaryStyle style) => GetValue(summary, benchmarkCase);

@@ -1,4 +1,6 @@
 using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Parameters;
+using Gemma4Edge.Kernels;
 
 namespace Gemma4Edge.Benchmarks.Kernels;
 
@@ -6,6 +8,15 @@ namespace Gemma4Edge.Benchmarks.Kernels;
 internal sealed class ThroughputConfig : ManualConfig
 {
     public ThroughputConfig() => AddColumn(
-        new ThroughputColumn("GB/s", "Weight bytes read per second, 10⁹", (format, _) => MultiplyBenchmarks.Rows * format.RowBytes(MultiplyBenchmarks.Columns)),
-        new ThroughputColumn("GFLOP/s", "2 · rows · columns · tokens per second, 10⁹", (_, tokens) => 2L * MultiplyBenchmarks.Rows * MultiplyBenchmarks.Columns * tokens));
+        new ThroughputColumn("GB/s", "Weight bytes read per second, 10⁹", WeightBytes),
+        new ThroughputColumn("GFLOP/s", "2 · rows · columns · tokens per second, 10⁹", Operations));
+
+    private static long WeightBytes(ParameterInstances parameters)
+    {
+        QuantFormats.TryFromName((string)parameters[nameof(MultiplyBenchmarks.Format)], out QuantFormat? format);
+        return MultiplyBenchmarks.Rows * format!.RowBytes(MultiplyBenchmarks.Columns);
+    }
+
+    private static long Operations(ParameterInstances parameters) =>
+        2L * MultiplyBenchmarks.Rows * MultiplyBenchmarks.Columns * (int)parameters[nameof(MultiplyBenchmarks.Tokens)];
 }
