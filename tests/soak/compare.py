@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs gemma4edge bench and llama.cpp in turn on one GGUF and prints a table of medians and ratios.
+"""Runs gemma4edge bench and llama.cpp in turn and prints a table of medians and ratios.
 
-    tests/soak/compare.py GEMMA4EDGE LLAMA_BENCH BACKENDS MODEL.gguf [--turns 3] [bench options of both: --threads 2 --prefill 128,512 ...]
+    tests/soak/compare.py GEMMA4EDGE LLAMA_BENCH BACKENDS MODEL.gguf [--ours OUR.gguf]... [--turns 3] [bench options of both: --threads 2 --prefill 128,512 ...]
 
-LLAMA_BENCH and BACKENDS: see peer/README.md. A turn is one run of each program. A run during which other processes used more than a tenth of
+Both run MODEL.gguf; gemma4edge also runs each OUR.gguf, what `convert` makes of the same weights. LLAMA_BENCH and BACKENDS: see peer/README.md. A turn is one run of each program. A run during which other processes used more than a tenth of
 a core is left out and counted: llama.cpp's spinning barriers lose most of their speed then, and so would the comparison its meaning.
 """
 import json
@@ -51,8 +51,14 @@ def main():
         turns = int(options[at + 1])
         del options[at:at + 2]
 
+    ours = [model]
+    while "--ours" in options:
+        at = options.index("--ours")
+        ours.append(options[at + 1])
+        del options[at:at + 2]
+
     programs = {
-        "gemma4edge": [gemma4edge, "bench", model, "--json", *options],
+        **{os.path.basename(path): [gemma4edge, "bench", path, "--json", *options] for path in ours},
         "llama.cpp": [llama_bench, backends, model, "--mode", "default", *options],
         "llama.cpp lazy": [llama_bench, backends, model, "--mode", "lazy", *options],
     }
@@ -67,12 +73,12 @@ def main():
 
     if not all(seen.values()):
         sys.exit("compare.py: no quiet run of " + ", ".join(name for name, runs in seen.items() if not runs))
-    print("| | " + " | ".join(f"{name} ({len(runs)} runs)" for name, runs in seen.items()) + " | ours / llama.cpp | ours / lazy |")
-    print("| --- |" + " ---: |" * (len(seen) + 2))
-    for row in seen["gemma4edge"][0]:
-        values = [statistics.median(run[row] for run in runs) for runs in seen.values()]
-        ratios = [values[0] / value for value in values[1:]]
-        print(f"| {row} | " + " | ".join(f"{value:.1f}" for value in values) + " | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    print("| | " + " | ".join(f"{name} ({len(runs)} runs)" for name, runs in seen.items()) + " |")
+    print("| --- |" + " ---: |" * len(seen))
+    for row in seen["llama.cpp"][0]:
+        values = {name: statistics.median(run[row] for run in runs) for name, runs in seen.items()}
+        print(f"| {row} | " + " | ".join(f"{value:.1f} ({value / values['llama.cpp']:.2f})" for value in values.values()) + " |")
+    print("\nIn brackets: the ratio to llama.cpp.")
 
 
 main()
