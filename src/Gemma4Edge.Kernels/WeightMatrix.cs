@@ -26,6 +26,7 @@ public sealed unsafe class WeightMatrix
         Columns = columns;
         RowBytes = format.RowBytes(columns);
         InputScale = (format as TurboQuantDescriptor)?.InputScale(columns, diagonal);
+        Codec = (format as TurboQuantDescriptor)?.Codec(columns);
     }
 
     /// <summary>A part of another matrix.</summary>
@@ -37,6 +38,7 @@ public sealed unsafe class WeightMatrix
         Columns = whole.Columns;
         RowBytes = format.RowBytes(Columns);
         InputScale = whole.InputScale;
+        Codec = whole.Codec;
     }
 
     /// <summary>How the weights are stored.</summary>
@@ -59,6 +61,9 @@ public sealed unsafe class WeightMatrix
 
     /// <summary>What activations are multiplied by before the rotation, (Columns): σ, divided by the diagonal scale if there is one; null = 1.</summary>
     internal float[]? InputScale { get; }
+
+    /// <summary>What decodes the blocks of a comparison format; null for the others.</summary>
+    internal IBlockCodec? Codec { get; }
 
     /// <summary>The rows [<paramref name="firstRow"/>, firstRow + <paramref name="rowCount"/>) as a matrix of their own: one expert, one half of a fused matrix.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The range leaves the matrix.</exception>

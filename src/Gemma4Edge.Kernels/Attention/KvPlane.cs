@@ -53,8 +53,7 @@ public abstract class KvPlane
             KvFormat.Kv8 => new KvPlaneKv8(shape, capacity),
             KvFormat.Tq4 => new KvPlaneTq4(shape, capacity),
             KvFormat.Tq4Ends => new KvPlaneTq4Ends(shape, capacity),
-            KvFormat.Polar4 => new KvPlanePolar4(shape, capacity),
-            KvFormat.Prod4 => new KvPlaneProd4(shape, capacity),
+            KvFormat.Polar4 or KvFormat.Prod4 => new KvPlaneBlocks(format, shape, capacity),
             _ => throw new ArgumentOutOfRangeException(nameof(format), format, "No such key/value format."),
         };
     }
@@ -71,8 +70,7 @@ public abstract class KvPlane
         KvFormat.Kv8 => (long)KvPlaneKv8.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
         KvFormat.Tq4 => (long)KvPlaneTq4.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
         KvFormat.Tq4Ends => BytesOf(KvFormat.Tq4, shape, capacity) + BytesOf(KvFormat.Kv8, shape, KvPlaneTq4Ends.EndRows(shape)),
-        KvFormat.Polar4 => (long)KvPlanePolar4.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
-        KvFormat.Prod4 => (long)KvPlaneProd4.BytesPerHead(shape.HeadDim) * shape.Heads * capacity,
+        KvFormat.Polar4 or KvFormat.Prod4 => (long)KvPlaneBlocks.BytesPerHead(format, shape) * shape.Heads * capacity,
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "No such key/value format."),
     };
 

@@ -1,5 +1,3 @@
-using System.Numerics.Tensors;
-
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Rotated head vectors as y ≈ scale · level[code], 16 levels: byte i holds coordinate i in its low and coordinate i + d/2 in its high nibble.</summary>
@@ -15,7 +13,7 @@ internal sealed class KvPlaneTq4(KvPlaneShape shape, int capacity) : KvPlaneRota
     private protected override void Encode(ReadOnlySpan<float> y, Span<byte> codes, Span<Half> scales)
     {
         LloydMaxTable table = LloydMaxTable.Bits4;
-        float unitsPerValue = table.UnitsPerSigma * MathF.Sqrt(y.Length) / TensorPrimitives.Norm(y); // zeros: any code will do, the scale becomes 0
+        float unitsPerValue = table.UnitsPerSigma * MathF.Sqrt(y.Length) / OrderedSum.Norm(y); // zeros: any code will do, the scale becomes 0
         float dot = 0, square = 0;
         codes.Clear();
         for (int i = 0; i < y.Length; i++)

@@ -15,25 +15,26 @@ internal sealed unsafe class HadamardRotation
     /// <param name="signSeed">Chooses σ, see <see cref="SignVector"/>.</param>
     public HadamardRotation(int length, int block, ulong signSeed)
     {
-        _signs = new float[length];
+        _signs = SignVector.Shared(signSeed, length);
         _block = block;
-        SignVector.Fill(signSeed, _signs);
     }
 
     /// <summary>Rotates vectors in place.</summary>
-    /// <param name="x">(count, length), contiguous.</param>
-    public void Apply(Span<float> x)
+    /// <param name="x">(count, length), contiguous; or some blocks of one vector.</param>
+    /// <param name="first">Place of x[0] in its vector.</param>
+    public void Apply(Span<float> x, int first = 0)
     {
-        MultiplySigns(x);
+        MultiplySigns(x, first);
         Transform(x);
     }
 
     /// <summary>The inverse: x = σ ⊙ (H·y), in place.</summary>
-    /// <param name="y">(count, length), contiguous.</param>
-    public void Undo(Span<float> y)
+    /// <param name="y">(count, length), contiguous; or some blocks of one vector.</param>
+    /// <param name="first">Place of y[0] in its vector.</param>
+    public void Undo(Span<float> y, int first = 0)
     {
         Transform(y);
-        MultiplySigns(y);
+        MultiplySigns(y, first);
     }
 
     private void Transform(Span<float> x)
@@ -44,12 +45,13 @@ internal sealed unsafe class HadamardRotation
         }
     }
 
-    private void MultiplySigns(Span<float> x)
+    private void MultiplySigns(Span<float> x, int first)
     {
-        for (int start = 0; start < x.Length; start += _signs.Length)
+        for (; !x.IsEmpty; first = 0)
         {
-            Span<float> vector = x.Slice(start, _signs.Length);
-            TensorPrimitives.Multiply(vector, _signs, vector);
+            ReadOnlySpan<float> signs = _signs.AsSpan(first, Math.Min(x.Length, _signs.Length - first));
+            TensorPrimitives.Multiply(x[..signs.Length], signs, x);
+            x = x[signs.Length..];
         }
     }
 }

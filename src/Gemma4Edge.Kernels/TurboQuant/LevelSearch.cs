@@ -25,7 +25,7 @@ internal sealed unsafe class LevelSearch
     {
         _levels = [.. levels];
         int half = levels.Length / 2;
-        _levelsPerSigma = levels.Length switch { 4 => 39.725116f, 8 => 28.871093f, _ => 22.320405f };
+        _levelsPerSigma = LloydMaxTable.Of(int.Log2(levels.Length)).UnitsPerSigma;
         _thresholds = new float[half - 1];
         _differences = new float[half - 1];
         for (int i = 0; i < half - 1; i++)
@@ -54,12 +54,7 @@ internal sealed unsafe class LevelSearch
     /// <param name="count">A multiple of 8.</param>
     public float Scale(float* y, int count)
     {
-        double energy = 0;
-        for (int i = 0; i < count; i++)
-        {
-            energy += (double)y[i] * y[i];
-        }
-
+        double energy = OrderedSum.Squares(new ReadOnlySpan<float>(y, count));
         double rms = Math.Sqrt(energy / count);
         float best = 0;
         double leastError = energy;

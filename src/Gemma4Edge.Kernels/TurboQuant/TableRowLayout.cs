@@ -11,8 +11,8 @@ internal static unsafe class TableRowLayout
 {
     private const int ScaleBytes = 2;
 
-    /// <summary>Bytes of a row.</summary>
-    internal static long RowBytes(int columns, int slice) => columns / slice * (ScaleBytes + (slice / 2L));
+    /// <summary>Bytes of a row; the comparison formats' blocks have 4 bits a column too, and up to two scales.</summary>
+    internal static long RowBytes(int columns, int slice, int scales = 1) => columns / slice * ((scales * ScaleBytes) + (slice / 2L));
 
     /// <summary>One row, in its rotated basis.</summary>
     internal static void DecodeRow(TurboQuantDescriptor format, byte* row, float* destination, int columns)

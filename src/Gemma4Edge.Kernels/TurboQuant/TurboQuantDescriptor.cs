@@ -63,17 +63,20 @@ public sealed class TurboQuantDescriptor : WeightFormat
     /// <summary>The levels, for kernels.</summary>
     internal ReadOnlySpan<sbyte> LevelSpan => _levels;
 
+    /// <summary>What codes the blocks of rows of <paramref name="columns"/> in a comparison format, made anew; null for the others.</summary>
+    internal IBlockCodec? Codec(int columns) => Scheme switch
+    {
+        TurboQuantScheme.Polar => PolarCodec.Bits4(Group),
+        TurboQuantScheme.Prod => new ProdCodec(columns, Group, SignSeed),
+        _ => null,
+    };
+
     /// <inheritdoc/>
     public override long RowBytes(int columns) => Layout switch
     {
         TurboQuantStorage.Panel16 => TurboQuantLayout.PanelBytes(this, columns) / TurboQuantLayout.PanelRows,
         TurboQuantStorage.Nest => NestLayout.RowBytes(columns),
-        _ => Scheme switch
-        {
-            TurboQuantScheme.Polar => PolarLayout.RowBytes(columns, Group),
-            TurboQuantScheme.Prod => ProdLayout.RowBytes(columns, Group),
-            _ => TableRowLayout.RowBytes(columns, Group),
-        },
+        _ => TableRowLayout.RowBytes(columns, Group, scales: Scheme == TurboQuantScheme.Prod ? 2 : 1),
     };
 
     /// <inheritdoc/>

@@ -15,6 +15,7 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
     private readonly IHadamardKernel _hadamard;
     private readonly WorkerPool _pool;
     private readonly LevelSearch? _search;
+    private readonly IBlockCodec? _codec;
     private readonly int _columns;
     private readonly int _group;
     private readonly float[]? _signs;
@@ -50,6 +51,7 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
         _pool = pool;
         _group = format.Group == 0 ? columns : format.Group;
         _search = format.Scheme == TurboQuantScheme.Tq ? new LevelSearch(format.LevelSpan) : null;
+        _codec = format.Codec(columns);
         _signs = format.Rotation > 0 ? SignVector.Shared(format.SignSeed, columns) : null;
         _diagonal = diagonal;
         _bfloat16 = bfloat16;
@@ -125,23 +127,15 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
         }
 
         ActivationQuantizer.Rotate(y, _signs, _format.Rotation, _hadamard, y);
-        fixed (float* decodedStart = decoded)
+        if (_codec is not null)
         {
-            byte* stored = _destination + (row * _format.RowBytes(_columns));
-            switch (_format.Scheme)
-            {
-                case TurboQuantScheme.Polar:
-                    PolarLayout.EncodeRow(y, _group, stored);
-                    PolarLayout.DecodeRow(stored, _group, decodedStart, _columns);
-                    break;
-                case TurboQuantScheme.Prod:
-                    ProdLayout.EncodeRow(_format, y, _hadamard, stored);
-                    ProdLayout.DecodeRow(_format, stored, _hadamard, decodedStart, _columns);
-                    break;
-                default:
-                    EncodeGroups(row, y, buffers.Codes, decoded);
-                    break;
-            }
+            var stored = new Span<byte>(_destination + (row * _format.RowBytes(_columns)), (int)_format.RowBytes(_columns));
+            BlockRowLayout.EncodeRow(_codec, y, stored);
+            BlockRowLayout.DecodeRow(_codec, stored, decoded);
+        }
+        else
+        {
+            EncodeGroups(row, y, buffers.Codes, decoded);
         }
 
         for (int column = 0; column < _columns; column++)

@@ -8,12 +8,6 @@ public static class TurboQuantFormats
     /// <param name="For">Makes the descriptor for rows of some columns, with the seed of the signs.</param>
     public sealed record Row(string Name, Func<int, ulong, TurboQuantDescriptor> For);
 
-    // Lloyd-Max levels of N(0,1), rounded to integers at the spacing that loses least with magnitudes up to 63; the real levels times the
-    // third number ("codes per σ"). Rounding costs 0.2, 0.04 and < 0.001 % of distortion (real levels: Lloyd, "Least squares quantization in PCM").
-    private static readonly sbyte[] s_levels4 = Mirror(3, 9, 15, 21, 28, 36, 46, 61);
-    private static readonly sbyte[] s_levels3 = Mirror(7, 22, 39, 62);
-    private static readonly sbyte[] s_levels2 = Mirror(18, 60);
-
     private static readonly sbyte[] s_int4 = [-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7];
 
     /// <summary>Every format, the weights' first.</summary>
@@ -44,7 +38,7 @@ public static class TurboQuantFormats
         Rotation = Block(columns),
         SignSeed = seed,
         Group = Block(columns),
-        Levels = LloydMax(bits),
+        Levels = LloydMaxTable.Of(bits).Levels.ToArray(),
     };
 
     /// <summary>The integers of a quantization-aware training: 16 levels for 4 bits, 4 for 2; one scale per <paramref name="group"/> columns, 0 = per row.</summary>
@@ -79,7 +73,7 @@ public static class TurboQuantFormats
         Bits = 4,
         Rotation = Block(columns),
         SignSeed = seed,
-        Levels = s_levels4,
+        Levels = LloydMaxTable.Bits4.Levels.ToArray(),
     };
 
     /// <summary>TQ4 in rows of slices, each rotated whole with its own scale: the per-layer embeddings, where a slice is a layer's.</summary>
@@ -93,11 +87,8 @@ public static class TurboQuantFormats
         Rotation = slice,
         SignSeed = seed,
         Group = slice,
-        Levels = s_levels4,
+        Levels = LloydMaxTable.Bits4.Levels.ToArray(),
     };
-
-    /// <summary>The levels of Tq with 2, 3 or 4 bits.</summary>
-    internal static sbyte[] LloydMax(int bits) => bits switch { 2 => s_levels2, 3 => s_levels3, 4 => s_levels4, _ => throw new ArgumentOutOfRangeException(nameof(bits)) };
 
     /// <summary>The largest of 128, 64 and 32 that divides the columns.</summary>
     internal static int Block(int columns) => columns % 128 == 0 ? 128 : columns % 64 == 0 ? 64 : 32;
@@ -110,8 +101,6 @@ public static class TurboQuantFormats
         Rotation = Block(columns),
         SignSeed = seed,
         Group = Block(columns),
-        Levels = scheme == TurboQuantScheme.Prod ? s_levels3 : [],
+        Levels = scheme == TurboQuantScheme.Prod ? LloydMaxTable.Bits3.Levels.ToArray() : [],
     };
-
-    private static sbyte[] Mirror(params sbyte[] positive) => [.. positive.Reverse().Select(level => (sbyte)-level), .. positive];
 }

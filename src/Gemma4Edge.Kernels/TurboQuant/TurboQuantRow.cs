@@ -13,7 +13,7 @@ internal static unsafe class TurboQuantRow
     internal static void Decode(WeightMatrix w, int row, IHadamardKernel hadamard, float* destination)
     {
         var format = (TurboQuantDescriptor)w.Format;
-        DecodeRotated(w, format, row, hadamard, destination);
+        DecodeRotated(w, format, row, destination);
         if (format.Rotation > 0)
         {
             hadamard.Transform(destination, w.Columns, format.Rotation);
@@ -26,7 +26,7 @@ internal static unsafe class TurboQuantRow
         }
     }
 
-    private static void DecodeRotated(WeightMatrix w, TurboQuantDescriptor format, int row, IHadamardKernel hadamard, float* destination)
+    private static void DecodeRotated(WeightMatrix w, TurboQuantDescriptor format, int row, float* destination)
     {
         int columns = w.Columns;
         byte* stored = w.Data + (row * w.RowBytes);
@@ -39,11 +39,8 @@ internal static unsafe class TurboQuantRow
             case (TurboQuantStorage.Nest, _):
                 NestLayout.DecodeRow(w, row, destination);
                 break;
-            case (_, TurboQuantScheme.Polar):
-                PolarLayout.DecodeRow(stored, format.Group, destination, columns);
-                break;
-            case (_, TurboQuantScheme.Prod):
-                ProdLayout.DecodeRow(format, stored, hadamard, destination, columns);
+            case (_, TurboQuantScheme.Polar or TurboQuantScheme.Prod):
+                BlockRowLayout.DecodeRow(w.Codec!, new ReadOnlySpan<byte>(stored, (int)w.RowBytes), new Span<float>(destination, columns));
                 break;
             default:
                 TableRowLayout.DecodeRow(format, stored, destination, columns);

@@ -29,12 +29,14 @@ public sealed class KvPlaneTests
         var codec = new PolarCodec(4, 2, 2, 2);
         float[] data = Gaussian(16 * 50_000, seed: 2);
         var codes = new byte[codec.CodeBytes];
+        var radius = new Half[1];
         var block = new float[16];
         double error = 0, square = 0;
         for (int start = 0; start < data.Length; start += 16)
         {
             ReadOnlySpan<float> x = data.AsSpan(start, 16);
-            codec.Decode(codes, codec.Encode(x, codes), block);
+            codec.Encode(0, x, radius, codes);
+            codec.Decode(0, radius, codes, block);
             (error, square) = Add(x, block, error, square);
         }
 
@@ -124,7 +126,7 @@ public sealed class KvPlaneTests
     [Fact]
     public void NearestCode_IsTheNearest()
     {
-        foreach (LloydMaxTable table in (LloydMaxTable[])[LloydMaxTable.Bits3, LloydMaxTable.Bits4])
+        foreach (LloydMaxTable table in (LloydMaxTable[])[LloydMaxTable.Bits2, LloydMaxTable.Bits3, LloydMaxTable.Bits4])
         {
             for (float units = -90; units < 90; units += 0.0625f)
             {

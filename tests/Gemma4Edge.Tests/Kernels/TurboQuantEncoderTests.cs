@@ -24,29 +24,6 @@ public sealed unsafe class TurboQuantEncoderTests
         Assert.InRange(matrix.RelativeError, expected * 0.98, expected * 1.02);
     }
 
-    [Fact]
-    public void Distortion_OfPaperPolar_IsThatOfTheReference()
-    {
-        const int Block = 16;
-        float[] x = EncodedMatrix.Gaussian(1 << 16, seed: 2);
-        var decoded = new float[Block];
-        double error = 0, energy = 0;
-        byte* block = stackalloc byte[8];
-        for (int i = 0; i < x.Length; i += Block)
-        {
-            new Span<byte>(block, 8).Clear();
-            PolarLayout.Encode(x.AsSpan(i, Block), PolarLayout.PaperBits, block);
-            PolarLayout.Decode(block, PolarLayout.PaperBits, decoded);
-            for (int j = 0; j < Block; j++)
-            {
-                error += Math.Pow(x[i + j] - decoded[j], 2);
-                energy += Math.Pow(x[i + j], 2);
-            }
-        }
-
-        Assert.InRange(error / energy, 32.0e-3 * 0.98, 32.0e-3 * 1.02);
-    }
-
     [Theory]
     [MemberData(nameof(Formats))]
     public void Decode_GivesTheWeightsBack_UpToTheReportedError(string format)
