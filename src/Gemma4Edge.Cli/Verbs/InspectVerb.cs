@@ -65,7 +65,7 @@ internal static class InspectVerb
         if (damaged.Count > 0)
         {
             string more = damaged.Count > 1 ? $" and {damaged.Count - 1} more do" : " does";
-            throw new CommandException(ExitCode.BadModelFile, $"{model.Path}: the tensor '{damaged[0]}'{more} not match the checksums: get the file again.");
+            throw new CommandException(ExitCode.BadModelFile, $"{model.Path}: {damaged[0]}{more} not match the checksums: get the file again.");
         }
 
         terminal.Error.WriteLine($"{model.Tensors.Count} tensors match their checksums.");

@@ -119,7 +119,7 @@ internal sealed class GgufFile
             Tensors.Add(tensor with { Checksum = checksums?[Tensors.Count] });
         }
 
-        CheckHeader(_position); // last: an error above says more
+        CheckHeader(_position, (long)dataStart); // last: an error above says more
     }
 
     private bool IsOurs(string tensor) => Metadata.Find(TurboQuantKeys.Format(tensor)) is not null;
@@ -144,7 +144,7 @@ internal sealed class GgufFile
     }
 
     /// <summary>Holds the header against its checksum, where it has one.</summary>
-    private void CheckHeader(long end)
+    private void CheckHeader(long end, long dataStart)
     {
         if (Metadata.Find(TurboQuantKeys.HeaderChecksum) is not { } value)
         {
@@ -156,6 +156,11 @@ internal sealed class GgufFile
             throw Metadata.Bad(TurboQuantKeys.HeaderChecksum, $"holds {value}; expected {GgufType.UInt32}");
         }
 
+        if (end > int.MaxValue)
+        {
+            throw Bad(0, $"The header has {end} bytes; expected at most {int.MaxValue}.");
+        }
+
         var crc = new Crc32();
         Append(0, value.Offset);
         crc.Append(stackalloc byte[sizeof(uint)]);
@@ -165,7 +170,12 @@ internal sealed class GgufFile
             throw Bad(0, "The header does not match its checksum.");
         }
 
-        void Append(long start, long stop) => crc.Append(_file.Span(start, checked((int)(stop - start))));
+        if (_file.Span(end, (int)(Math.Min(dataStart, _file.Length) - end)).ContainsAnyExcept((byte)0))
+        {
+            throw Bad(end, "The padding behind the header is not zero.");
+        }
+
+        void Append(long start, long stop) => crc.Append(_file.Span(start, (int)(stop - start)));
     }
 
     private uint[]? Checksums(int tensorCount)

@@ -164,18 +164,21 @@ public sealed class LoadedModel : IDisposable
     /// <summary>Whether the file has checksums for <see cref="Verify"/>.</summary>
     public bool HasChecksums => Contents.Tensors.All.TrueForAll(tensor => tensor.Checksum is not null);
 
-    /// <summary>Reads every tensor and holds it against its checksum.</summary>
+    /// <summary>Reads every tensor and holds it against its checksum; what lies between tensors must be zero.</summary>
     /// <param name="progress">Gets the bytes read and those there are, on the calling thread; null = nobody.</param>
     /// <param name="cancellation">Looked at every few megabytes.</param>
-    /// <returns>The tensors whose data is not what was written; those without a checksum are not among them.</returns>
+    /// <returns>What is not as it was written: <c>the tensor 'NAME'</c>, <c>the padding before 'NAME'</c>. Only of files that have checksums.</returns>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public IReadOnlyList<string> Verify(Action<long, long>? progress, CancellationToken cancellation)
     {
         const int PieceBytes = 8 << 20;
         List<string> damaged = [];
         long total = Contents.Tensors.All.Sum(tensor => tensor.Bytes), done = 0;
-        foreach (StoredTensor tensor in Contents.Tensors.All.Where(tensor => tensor.Checksum is not null))
+        long end = Contents.Tensors.All.Min(tensor => tensor.Offset);
+        foreach (StoredTensor tensor in Contents.Tensors.All.Where(tensor => tensor.Checksum is not null).OrderBy(tensor => tensor.Offset))
         {
+            AddIfNotZero(tensor.File, tensor.Offset, $"the padding before '{tensor.Name}'");
+            end = Math.Max(end, tensor.Offset + tensor.Bytes);
             var crc = new Crc32();
             for (long at = 0; at < tensor.Bytes; at += PieceBytes)
             {
@@ -188,11 +191,28 @@ public sealed class LoadedModel : IDisposable
 
             if (crc.GetCurrentHashAsUInt32() != tensor.Checksum)
             {
-                damaged.Add(tensor.Name);
+                damaged.Add($"the tensor '{tensor.Name}'");
             }
         }
 
+        if (HasChecksums)
+        {
+            AddIfNotZero(_files[0], _files[0].Length, "what follows the last tensor");
+        }
+
         return damaged;
+
+        void AddIfNotZero(MappedFile file, long next, string what)
+        {
+            for (; end < next; end = Math.Min(next, end + PieceBytes))
+            {
+                if (file.Span(end, (int)Math.Min(PieceBytes, next - end)).ContainsAnyExcept((byte)0))
+                {
+                    damaged.Add(what);
+                    return;
+                }
+            }
+        }
     }
 
     /// <inheritdoc/>

@@ -18,7 +18,8 @@ namespace Gemma4Edge.Model.ModelFile;
 ///     folded=1                the signs are already in the weights that make the activations
 ///     diag=NAME               the F32 tensor the columns were multiplied by
 /// </code>
-/// CRC-32 is the polynomial of zip and PNG (ISO-HDLC).
+/// CRC-32 is the polynomial of zip and PNG (ISO-HDLC). Paddings are zeros: the one behind the header is checked when the file is opened, those between
+/// tensors by <see cref="LoadedModel.Verify"/>.
 /// </remarks>
 internal static class TurboQuantKeys
 {

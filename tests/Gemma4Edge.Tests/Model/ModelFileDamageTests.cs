@@ -131,7 +131,8 @@ public class ModelFileDamageTests
         file.Write(bytes);
     }
 
-    private static bool Opens(string path)
+    /// <summary>Whether a file opens; if not it must be refused properly, and without allocating much.</summary>
+    internal static bool Opens(string path)
     {
         long before = GC.GetAllocatedBytesForCurrentThread();
         bool opened = false;
