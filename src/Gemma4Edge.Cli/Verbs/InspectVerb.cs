@@ -110,8 +110,8 @@ internal static class InspectVerb
         int full = config.LayerTypes.Count(type => type == LayerType.Full);
         TextWriter output = terminal.Out;
         output.WriteLine(terminal.Bold($"{model.Name} ({Architecture}, {model.Format})"));
-        Line("parameters", $"{model.ParameterCount / 1e6:F2} M in {Size(model.FileBytes)}");
-        Line("formats", string.Join(", ", model.Tensors.GroupBy(t => t.Format).OrderByDescending(g => g.Sum(t => t.Bytes)).Select(g => $"{g.Key} {Size(g.Sum(t => t.Bytes))}")));
+        Line("parameters", $"{model.ParameterCount / 1e6:F2} M in {ByteSize.Text(model.FileBytes)}");
+        Line("formats", string.Join(", ", model.Tensors.GroupBy(t => t.Format).OrderByDescending(g => g.Sum(t => t.Bytes)).Select(g => $"{g.Key} {ByteSize.Text(g.Sum(t => t.Bytes))}")));
         Line("layers", $"{config.NumHiddenLayers}: {config.NumHiddenLayers - full} sliding (window {config.SlidingWindow}), {full} full; the last {config.NumKvSharedLayers} share keys and values");
         Line("widths", $"hidden {config.HiddenSize}, feed-forward {Distinct(config.IntermediateSizes)}, vocabulary {config.VocabSize}");
         Line("heads", $"{config.NumAttentionHeads} query, {Distinct(config.NumKeyValueHeads)} key/value; size {config.HeadDim} sliding, {config.GlobalHeadDim} full");
@@ -120,16 +120,16 @@ internal static class InspectVerb
             Line("experts", $"{config.NumExperts}, {config.TopKExperts} used per token, width {config.MoeIntermediateSize}");
         }
 
-        Line("per token", $"{Size(model.BytesPerToken)} of weights are read for each decoded token");
+        Line("per token", $"{ByteSize.Text(model.BytesPerToken)} of weights are read for each decoded token");
         if (model.PleBytes > 0)
         {
-            Line("on disk", $"{Size(model.PleBytes)} of per-layer embeddings stay there; a token reads one row");
+            Line("on disk", $"{ByteSize.Text(model.PleBytes)} of per-layer embeddings stay there; a token reads one row");
         }
 
         Line("context", $"{config.MaxPositionEmbeddings} tokens");
         foreach (int context in s_contexts.Where(context => context < config.MaxPositionEmbeddings).Append(config.MaxPositionEmbeddings))
         {
-            Line("", $"KV cache at {context,6} tokens: {string.Join(", ", KvCacheFormat.All.Select(format => $"{format.Preset} {Size(KvBytes(format, context))}"))}");
+            Line("", $"KV cache at {context,6} tokens: {string.Join(", ", KvCacheFormat.All.Select(format => $"{format.Preset} {ByteSize.Text(KvBytes(format, context))}"))}");
         }
 
         long KvBytes(KvCacheFormat format, int context) => KvCache.BytesOf(config, format, context, EngineOptions.DefaultPrefillChunk);
@@ -150,11 +150,4 @@ internal static class InspectVerb
     }
 
     private static string Distinct(IEnumerable<int> values) => string.Join(" or ", values.Distinct());
-
-    private static string Size(long bytes) => bytes switch
-    {
-        >= 1_000_000_000 => $"{bytes / 1e9:F2} GB",
-        >= 1_000_000 => $"{bytes / 1e6:F2} MB",
-        _ => $"{bytes / 1e3:F1} kB",
-    };
 }

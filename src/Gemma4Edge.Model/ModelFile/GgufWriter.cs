@@ -97,7 +97,7 @@ internal sealed class GgufWriter
     }
 
     /// <summary>Writes the file: whole on the disk under a temporary name, then renamed, so that <paramref name="path"/> never holds a part.</summary>
-    /// <exception cref="IOException">The file cannot be written; nothing is left behind.</exception>
+    /// <exception cref="IOException">The file cannot be written, or the disk has no room for it (HResult ENOSPC); nothing is left behind.</exception>
     /// <exception cref="InvalidOperationException">A tensor's data had another length than declared.</exception>
     public void Write(string path)
     {
@@ -110,6 +110,7 @@ internal sealed class GgufWriter
                 var checksums = new uint[_tensors.Count];
                 WriteHeader(file, checksums);
                 long dataStart = file.Position;
+                CheckSpace(path, dataStart + (_tensors.Count == 0 ? 0 : _tensors[^1].Offset + _tensors[^1].Bytes));
                 for (int i = 0; i < checksums.Length; i++)
                 {
                     Pad(file, dataStart + _tensors[i].Offset);
@@ -127,6 +128,18 @@ internal sealed class GgufWriter
         {
             File.Delete(unfinished);
             throw;
+        }
+    }
+
+    private static void CheckSpace(string path, long needed)
+    {
+        const int NoSpaceLeft = 28; // ENOSPC
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        var disk = new DriveInfo(folder);
+        long free = disk.AvailableFreeSpace;
+        if (needed > free && disk.TotalSize > 0) // 0 = a file system that does not tell
+        {
+            throw new IOException($"{path} needs {ByteSize.Text(needed)}, but {folder} has {ByteSize.Text(free)} left", NoSpaceLeft);
         }
     }
 

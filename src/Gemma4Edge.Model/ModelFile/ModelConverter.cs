@@ -4,7 +4,10 @@ using Gemma4Edge.Kernels;
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>Makes one GGUF of a Hugging Face folder or another GGUF: tensor by tensor, a piece of rows at a time, so that memory does not grow with the model.</summary>
-/// <remarks>The bytes depend on the source and the options only, not on the CPU or the number of threads.</remarks>
+/// <remarks>
+/// The bytes depend on the source and the options only, not on the CPU or the number of threads; with calibration, on the CPU's rounding too, since
+/// the factors come from running the network.
+/// </remarks>
 public sealed class ModelConverter
 {
     private readonly LoadedModel _source;
@@ -38,6 +41,7 @@ public sealed class ModelConverter
     public static IReadOnlyList<ConvertedTensor> Convert(string source, string target, ConversionOptions options, Action<string, long, long> progress, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(options);
+        CheckTarget(target);
         List<MappedFile> adapterFiles = [];
         try
         {
@@ -48,6 +52,21 @@ public sealed class ModelConverter
         finally
         {
             adapterFiles.ForEach(file => file.Dispose());
+        }
+    }
+
+    /// <summary>Refuses at once what would only come out when the new file is to be made.</summary>
+    private static void CheckTarget(string target)
+    {
+        if (Directory.Exists(target))
+        {
+            throw new IOException($"{target} is a folder: name the file to make.");
+        }
+
+        string folder = Path.GetDirectoryName(Path.GetFullPath(target))!;
+        if (!Directory.Exists(folder))
+        {
+            throw new DirectoryNotFoundException($"{target} can't be made: there is no folder {folder}.");
         }
     }
 

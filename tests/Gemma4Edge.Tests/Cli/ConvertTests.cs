@@ -44,6 +44,32 @@ public sealed class ConvertTests
         Assert.Single(result.Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
     }
 
+    /// <summary>The unfinished file is a device that is always full.</summary>
+    [Fact]
+    public async Task DiskThatFillsUp_Is5_AndLeavesTheOldFile()
+    {
+        using TempFile old = new(["old"]);
+        File.CreateSymbolicLink(old.Path + ".partial", "/dev/full");
+        CliResult result = await TestCli.RunAsync("convert", TestData.DemoModel, old.Path);
+        Assert.Equal(ExitCode.NoMemoryOrDisk, result.Code);
+        Assert.Contains("No space left", result.Error, StringComparison.Ordinal);
+        Assert.Contains("Free some space", result.Error, StringComparison.Ordinal);
+        Assert.Equal(["old"], File.ReadAllLines(old.Path));
+        Assert.Null(new FileInfo(old.Path + ".partial").LinkTarget);
+    }
+
+    [Fact]
+    public async Task Target_ThatCannotBeMade_IsSaidAtOnce()
+    {
+        string folder = Path.GetTempPath();
+        CliResult isFolder = await TestCli.RunAsync("convert", TestData.DemoModel, folder);
+        Assert.Equal(ExitCode.Failed, isFolder.Code);
+        Assert.Contains($"{folder} is a folder", isFolder.Error, StringComparison.Ordinal);
+        CliResult nowhere = await TestCli.RunAsync("convert", TestData.DemoModel, "/nowhere/deep/m.gguf");
+        Assert.Equal(ExitCode.Failed, nowhere.Code);
+        Assert.Contains("no folder /nowhere/deep", nowhere.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Verify_NeedsChecksums()
     {

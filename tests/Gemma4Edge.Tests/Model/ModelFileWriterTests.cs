@@ -49,6 +49,20 @@ public class ModelFileWriterTests
         Assert.Single(Directory.GetFiles(folder.Path));
     }
 
+    [Fact]
+    public void Write_SaysWhatTheDiskLacks_BeforeItBegins()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder["m.gguf"], "old");
+        var writer = new GgufWriter();
+        writer.AddTensor("huge", QuantFormats.F32, [1 << 30, 1 << 20], _ => Assert.Fail("No byte of it may be written."));
+        var error = Assert.Throws<IOException>(() => writer.Write(folder["m.gguf"]));
+        Assert.Contains("needs 4503599.63 GB, but " + folder.Path, error.Message, StringComparison.Ordinal);
+        Assert.Equal(28, error.HResult);
+        Assert.Equal("old", File.ReadAllText(folder["m.gguf"]));
+        Assert.Single(Directory.GetFiles(folder.Path));
+    }
+
     [Theory]
     [InlineData("bf16", 16)]
     [InlineData("q8_0", 8.5)]
