@@ -14,8 +14,8 @@ internal static class HuggingFaceModel
     private const string SingleFile = "model.safetensors";
     private const string ShardIndex = "model.safetensors.index.json";
 
-    // The text network inside a multi-modal checkpoint, its two spellings, and alone.
-    internal static readonly string[] Prefixes = ["model.language_model.", "language_model.model.", "model."];
+    // The text network inside a multi-modal checkpoint, its three spellings, and alone.
+    internal static readonly string[] Prefixes = ["model.language_model.", "language_model.model.", "language_model.", "model."];
 
     /// <summary>Everything but the vocabulary.</summary>
     /// <param name="folder">The folder.</param>

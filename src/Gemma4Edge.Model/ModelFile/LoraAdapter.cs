@@ -1,4 +1,5 @@
 using System.Numerics.Tensors;
+using System.Text.Json;
 
 namespace Gemma4Edge.Model.ModelFile;
 
@@ -27,6 +28,10 @@ internal sealed class LoraAdapter
     private const int MaxJsonBytes = 4 << 20;
     private const int MaxRank = 4096;
     private const string PeftPrefix = "base_model.model.";
+    private const string WeightsFile = "adapter_model.safetensors";
+
+    // Ways to begin a training that take a part of the base weights away: the adapter fits only what was left.
+    private static readonly string[] s_baseChanging = ["pissa", "olora", "corda", "loftq"];
 
     private readonly Dictionary<string, (StoredTensor? A, StoredTensor? B)> _pairs = [];
     private readonly string _folder;
@@ -36,10 +41,14 @@ internal sealed class LoraAdapter
     private LoraAdapter(string folder, JsonSection config, TensorTable tensors)
     {
         _folder = folder;
+        Refuse(config, "peft_type", config.OptionalText("peft_type") is { } kind && kind != "LORA", "an adapter that is no LoRA");
         Refuse(config, "use_dora", config.OptionalBool("use_dora") == true, "DoRA");
         Refuse(config, "fan_in_fan_out", config.OptionalBool("fan_in_fan_out") == true, "transposed layers");
+        Refuse(config, "lora_bias", config.OptionalBool("lora_bias") == true, "trained biases");
+        Refuse(config, "layer_replication", config.Find("layer_replication") is { ValueKind: JsonValueKind.Array }, "repeated layers");
+        Refuse(config, "init_lora_weights", config.Find("init_lora_weights") is { ValueKind: JsonValueKind.String } start && Array.Exists(s_baseChanging, start.GetString()!.StartsWith), "a base model that its start has changed");
         Refuse(config, "bias", config.OptionalText("bias") is { } bias && bias != "none", "trained biases");
-        Refuse(config, "modules_to_save", config.Find("modules_to_save") is { ValueKind: System.Text.Json.JsonValueKind.Array } saved && saved.GetArrayLength() > 0, "modules trained in full");
+        Refuse(config, "modules_to_save", config.Find("modules_to_save") is { ValueKind: JsonValueKind.Array } saved && saved.GetArrayLength() > 0, "modules trained in full");
         foreach (string pattern in new[] { "rank_pattern", "alpha_pattern" })
         {
             Refuse(config, pattern, config.Section(pattern)?.Entries.Any() == true, "ranks or scales that differ between layers");
@@ -64,15 +73,21 @@ internal sealed class LoraAdapter
     public static LoraAdapter Read(string folder, List<MappedFile> files)
     {
         var config = JsonSection.Read(Path.Combine(folder, "adapter_config.json"), MaxJsonBytes);
-        files.Add(new MappedFile(Path.Combine(folder, "adapter_model.safetensors")));
+        string path = Path.Combine(folder, WeightsFile);
+        if (!File.Exists(path))
+        {
+            throw new ModelFileException(folder, 0, $"The adapter has no {WeightsFile}.", "Save it again as safetensors, the default of PEFT and Unsloth.");
+        }
+
+        files.Add(new MappedFile(path));
         var tensors = new TensorTable(folder, name => name);
         SafetensorsFile.Read(files[^1], tensors);
         return new LoraAdapter(folder, config, tensors);
     }
 
-    /// <summary>The update of a matrix, or null.</summary>
+    /// <summary>Reads the update of a matrix; null = it has none.</summary>
     /// <exception cref="ModelFileException">Its shapes do not fit the matrix.</exception>
-    public LoraUpdate? For(string name, StoredTensor weights)
+    public Func<LoraUpdate>? For(string name, StoredTensor weights)
     {
         if (!_pairs.TryGetValue(name, out (StoredTensor? A, StoredTensor? B) pair))
         {
@@ -91,7 +106,7 @@ internal sealed class LoraAdapter
 
         CheckShape(a, [_rank, weights.Shape[1]]);
         CheckShape(b, [weights.Shape[0], _rank]);
-        return new LoraUpdate(WeightsBuilder.Floats(a), WeightsBuilder.Floats(b), _rank, _scale);
+        return () => new LoraUpdate(WeightsBuilder.Floats(a), WeightsBuilder.Floats(b), _rank, _scale);
     }
 
     private void Add(StoredTensor tensor)

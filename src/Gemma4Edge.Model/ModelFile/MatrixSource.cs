@@ -3,7 +3,7 @@ using Gemma4Edge.Kernels;
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>A tensor of a source model as float rows, piece by piece, with an adapter's update added. What was read is given back to the system.</summary>
-internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatrix[] matrices, MatrixMultiplier decoder, LoraUpdate? update)
+internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatrix[] matrices, MatrixMultiplier decoder, Func<LoraUpdate>? update)
 {
     private const int PieceWeights = 4 << 20;
 
@@ -30,12 +30,13 @@ internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatri
     public void Read(Func<int, int, float[], int, bool> take)
     {
         var floats = new float[Math.Min(PieceRows, Rows) * Columns];
+        LoraUpdate? loaded = update?.Invoke(); // for this pass: all updates of an adapter together may be as large as a model
         for (int matrix = 0; matrix < Matrices; matrix++)
         {
             for (int first = 0; first < Rows; first += PieceRows)
             {
                 int count = Math.Min(PieceRows, Rows - first);
-                ReadPiece(matrix, first, count, floats);
+                ReadPiece(matrix, first, count, floats, loaded);
                 if (!take(matrix, first, floats, count))
                 {
                     return;
@@ -81,7 +82,7 @@ internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatri
         return detector.Format;
     }
 
-    private void ReadPiece(int index, int first, int count, float[] floats)
+    private void ReadPiece(int index, int first, int count, float[] floats, LoraUpdate? loaded)
     {
         WeightMatrix matrix = matrices[index];
         for (int row = 0; row < count; row++)
@@ -89,7 +90,7 @@ internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatri
             decoder.DecodeRow(matrix, first + row, floats.AsSpan(row * Columns, Columns));
         }
 
-        update?.AddTo(floats, first, count);
+        loaded?.AddTo(floats, first, count);
         tensor.File.Advise(tensor.Offset + (index * matrix.Bytes) + (first * matrix.RowBytes), count * matrix.RowBytes, MappingAdvice.DontNeed);
     }
 }

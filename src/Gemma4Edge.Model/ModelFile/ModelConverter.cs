@@ -75,8 +75,9 @@ public sealed class ModelConverter
         using var pool = new WorkerPool(_options.Threads > 0 ? _options.Threads : WorkerPool.DefaultThreads);
         var writer = new GgufWriter();
         AddKeys(writer);
-        List<(string Name, StoredTensor Tensor)> tensors = [.. UsedTensors()];
-        if (adapter?.Targets.Except(tensors.Select(tensor => tensor.Name)).FirstOrDefault() is { } unknown)
+        HashSet<string> dead = DeadTensors();
+        List<(string Name, StoredTensor Tensor)> tensors = [.. UsedTensors(dead)];
+        if (adapter?.Targets.Except(tensors.Select(tensor => tensor.Name)).FirstOrDefault(name => !dead.Contains(name)) is { } unknown)
         {
             throw new ConversionException($"{_options.Adapter} changes '{unknown}', which this model does not use: give the adapter of this model.");
         }
@@ -138,8 +139,8 @@ public sealed class ModelConverter
         }
     }
 
-    /// <summary>The tensors the network reads: no dead keys and values, nothing of other networks in the same files.</summary>
-    private IEnumerable<(string Name, StoredTensor Tensor)> UsedTensors()
+    /// <summary>Names of the keys and values of layers that use those of others: checkpoints may hold them, and adapters change them to no effect.</summary>
+    private HashSet<string> DeadTensors()
     {
         HashSet<string> dead = [];
         for (int layer = 0; layer < _source.Config.NumHiddenLayers; layer++)
@@ -158,6 +159,12 @@ public sealed class ModelConverter
             }
         }
 
+        return dead;
+    }
+
+    /// <summary>The tensors the network reads: no dead keys and values, nothing of other networks in the same files.</summary>
+    private IEnumerable<(string Name, StoredTensor Tensor)> UsedTensors(HashSet<string> dead)
+    {
         foreach (string name in TensorNames.All(_source.Config.NumHiddenLayers))
         {
             if (!dead.Contains(name) && _source.Contents.Tensors.Find(name) is { } tensor)
