@@ -31,6 +31,7 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
         PanelJob job = format.Layout == TurboQuantStorage.Nest ? _nestJob : _panelJob;
         job.Set(w, Quantize(w, x, tokens), y, tokens);
         pool.Run(job, PanelProduct.Count(w.Rows), PanelProduct.Count(grain));
+        GC.KeepAlive(_activations); // the job has pointers into it, and nothing else may hold this object any more
     }
 
     /// <summary>y[i] = W[rows[i]]·x of a nested matrix, one token.</summary>
@@ -38,6 +39,7 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
     {
         _selectedJob.Set(w, Quantize(w, x, 1), rows, count, y);
         pool.Run(_selectedJob, PanelProduct.Count(count), PanelProduct.Count(grain));
+        GC.KeepAlive(_activations);
     }
 
     /// <summary>Writes one row of W as floats, in the basis of its activations.</summary>
