@@ -19,6 +19,7 @@ public sealed class InferenceEngine : IDisposable
         Kernel = kernels.Name;
         Kv = options.Kv;
         KvCache.Check(Config, Kv);
+        BytesPerToken = model.BytesPerTokenWith(options.Head);
         int wanted = options.Context > 0 ? options.Context : EngineOptions.DefaultContext;
         Context = Math.Min(wanted, Config.MaxPositionEmbeddings);
         _prefillChunk = Math.Min(options.PrefillChunk, Context);
@@ -34,7 +35,10 @@ public sealed class InferenceEngine : IDisposable
         Sampler = new Sampler(Config.VocabSize);
         _pool = new WorkerPool(options.Threads > 0 ? options.Threads : WorkerPool.DefaultThreads);
         Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared, options.Head);
-        BytesPerToken = model.BytesPerTokenWith(options.Head);
+        if (Transformer.WinnerRanks is not null)
+        {
+            model.ExpectHeadRows();
+        }
     }
 
     /// <summary>The model's file, weights and facts.</summary>

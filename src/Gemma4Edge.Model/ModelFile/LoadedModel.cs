@@ -14,6 +14,7 @@ public sealed class LoadedModel : IDisposable
 {
     private readonly List<MappedFile> _files;
     private readonly StoredTensor? _ple;
+    private readonly StoredTensor _head;
     private readonly long _bytesPerToken;
 
     private LoadedModel(string path, List<MappedFile> files, ModelContents contents)
@@ -37,9 +38,9 @@ public sealed class LoadedModel : IDisposable
         _ple = Weights.EmbedTokensPerLayer is null ? null : contents.Tensors.Get("embed_tokens_per_layer.weight");
         _ple?.File.Advise(_ple.Offset, _ple.Bytes, MappingAdvice.Random);
         PleBytes = _ple?.Bytes ?? 0;
-        StoredTensor head = contents.Tensors.Find("lm_head.weight") ?? contents.Tensors.Get("embed_tokens.weight");
+        _head = contents.Tensors.Find("lm_head.weight") ?? contents.Tensors.Get("embed_tokens.weight");
         HeadLowerBytes = TwoStageHead.LowerBytes(Weights.LmHead);
-        MappedRanges = [.. files.SelectMany(file => RangesOf(file, head))];
+        MappedRanges = [.. files.SelectMany(RangesOf)];
     }
 
     /// <summary>What it was opened by.</summary>
@@ -161,6 +162,10 @@ public sealed class LoadedModel : IDisposable
         }
     }
 
+    /// <summary>Tells the kernel that a two-stage head will read rows of the lower plane here and there: no read-ahead.</summary>
+    /// <remarks>With read-ahead all of the 101 MB of an E2B of random weights were in memory after 35 tokens, without it 61 MB, from a cold cache.</remarks>
+    public void ExpectHeadRows() => _head.File.Advise(HeadLowerOffset, HeadLowerBytes, MappingAdvice.Random);
+
     /// <summary>Whether the file has checksums for <see cref="Verify"/>.</summary>
     public bool HasChecksums => Contents.Tensors.All.TrueForAll(tensor => tensor.Checksum is not null);
 
@@ -224,12 +229,14 @@ public sealed class LoadedModel : IDisposable
         return GgufModel.Read(files[0]);
     }
 
-    private unsafe List<MappedRange> RangesOf(MappedFile file, StoredTensor head)
+    private long HeadLowerOffset => _head.Offset + _head.Bytes - HeadLowerBytes;
+
+    private unsafe List<MappedRange> RangesOf(MappedFile file)
     {
         List<MappedRange> ranges = [];
         long at = 0;
         (string Name, MappedFile? File, long Start, long Length)[] parts =
-            [("ple", _ple?.File, _ple?.Offset ?? 0, PleBytes), ("head_lower", head.File, head.Offset + head.Bytes - HeadLowerBytes, HeadLowerBytes)];
+            [("ple", _ple?.File, _ple?.Offset ?? 0, PleBytes), ("head_lower", _head.File, HeadLowerOffset, HeadLowerBytes)];
         foreach ((string name, _, long start, long length) in parts.Where(part => part.File == file).OrderBy(part => part.Start))
         {
             Add("weights", start);

@@ -38,28 +38,4 @@ public sealed class BenchTests
             Directory.Delete(folder, recursive: true);
         }
     }
-
-    [Fact]
-    public async Task TwoStageHead_ReadsLess_AndTellsItsRanks()
-    {
-        using var model = new TempFile();
-        await TestCli.RunAsync("convert", TestData.DemoModel, model.Path, "--weights", "tq4");
-        JsonElement full = await BenchAsync("full"), twoStage = await BenchAsync("two-stage"), auto = await BenchAsync("auto");
-
-        JsonElement head = twoStage.GetProperty("head");
-        Assert.Equal(("two-stage", 512), (head.GetProperty("mode").GetString(), head.GetProperty("shortlist").GetInt32()));
-        Assert.True(head.GetProperty("tokens").GetInt64() >= 4);
-        Assert.InRange(head.GetProperty("winner_rank_p50").GetInt32(), 1, head.GetProperty("winner_rank_max").GetInt32());
-        Assert.InRange(head.GetProperty("beyond_quarter_percent").GetDouble(), 0, 100);
-        long lower = twoStage.GetProperty("head_lower_bytes").GetInt64();
-        Assert.Equal(4096 * 256 / 4, lower);
-        Assert.InRange(twoStage.GetProperty("head_lower_resident_bytes").GetInt64(), 1, lower);
-
-        // the lower plane is left out; 512 rows of it, with their whole panels of 1088 bytes, and the token's own row come back in
-        Assert.Equal(full.GetProperty("bytes_per_token").GetInt64() - lower + (512 * (1088 + 64)) + 68 + 64, twoStage.GetProperty("bytes_per_token").GetInt64());
-        Assert.Equal("full", auto.GetProperty("head").GetProperty("mode").GetString()); // 4096 rows: two stages would read more
-
-        async Task<JsonElement> BenchAsync(string head) =>
-            (await TestCli.RunAsync("bench", model.Path, "--head", head, "--prefill", "16", "--contexts", "8", "--tokens", "4", "--rounds", "1", "--json")).Json();
-    }
 }

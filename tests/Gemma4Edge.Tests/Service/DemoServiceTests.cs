@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma4Edge.Model;
 using Gemma4Edge.Service;
 using Microsoft.Extensions.Logging;
 
@@ -42,5 +43,14 @@ public class DemoServiceTests
         Assert.True(telemetry.GetProperty("weights_resident_bytes").GetInt64() > 1 << 20);
         Assert.True(telemetry.GetProperty("ple_resident_bytes").GetInt64() > 0);
         await host.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public void HeadThatTheModelDoesNotHave_NamesTheKey()
+    {
+        var options = new ServiceOptions { Model = new ModelOptions { Path = TestData.DemoModel, Head = HeadMode.TwoStage } };
+        string message = Assert.Throws<ConfigurationException>(() => ServiceHost.Open(options, LogLevel.None)).Message;
+        Assert.Contains("Model:Head is 'two-stage'", message, StringComparison.Ordinal);
+        Assert.Contains("bf16", message, StringComparison.Ordinal);
     }
 }
