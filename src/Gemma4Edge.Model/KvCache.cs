@@ -149,17 +149,20 @@ public sealed class KvCache
         int needed = Length + rows;
         for (int layer = 0; layer < _keys.Length; layer++)
         {
-            KvPlane plane = _keys[layer];
             int most = RowsOf(layer);
-            if (needed > plane.Capacity && plane.Capacity < most)
-            {
-                int capacity = (int)Math.Min(most, Math.Max(needed, 2L * plane.Capacity));
-                plane.Grow(capacity);
-                _values[layer].Grow(capacity);
-            }
+            Grow(_keys[layer], most); // one by one: after a failure for lack of memory they may differ
+            Grow(_values[layer], most);
         }
 
         _written = Math.Max(_written, needed);
+
+        void Grow(KvPlane plane, int most)
+        {
+            if (needed > plane.Capacity && plane.Capacity < most)
+            {
+                plane.Grow((int)Math.Min(most, Math.Max(needed, 2L * plane.Capacity)));
+            }
+        }
     }
 
     /// <summary>Writes the rows of a pass, (positions, NumKeyValueHeads · d) each.</summary>

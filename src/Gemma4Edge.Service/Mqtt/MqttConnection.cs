@@ -22,13 +22,13 @@ internal sealed partial class MqttConnection(
     private const uint MaximumPacketBytes = 4 << 20;
 
     private const int AttemptsPerMessage = 5;
+
     private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan s_firstDelay = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan s_longestDelay = TimeSpan.FromSeconds(30);
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
     private readonly SemaphoreSlim _lost = new(0);
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ReconnectDelay _delay = new(TimeProvider.System);
     private long _reconnects;
 
     /// <summary>How often the connection was lost and made again.</summary>
@@ -104,6 +104,7 @@ internal sealed partial class MqttConnection(
         }
 
         outbox.IsConnected = true;
+        _delay.Connected();
     }
 
     private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}", options.User, options.PasswordFile)
@@ -143,9 +144,9 @@ internal sealed partial class MqttConnection(
         while (true)
         {
             await _lost.WaitAsync(stopping).ConfigureAwait(false);
-            for (int attempt = 0; !_client.IsConnected || !outbox.IsConnected; attempt++)
+            while (!_client.IsConnected || !outbox.IsConnected)
             {
-                await Task.Delay(Backoff(attempt), stopping).ConfigureAwait(false);
+                await Task.Delay(_delay.Next(), stopping).ConfigureAwait(false);
                 try
                 {
                     if (_client.IsConnected) // connected, but not subscribed
@@ -168,12 +169,6 @@ internal sealed partial class MqttConnection(
             }
         }
     }
-
-    /// <summary>A quarter of a second, doubled up to half a minute, half of it by chance: nodes must not come back in step.</summary>
-    private static TimeSpan Backoff(int attempt) =>
-        Min(s_firstDelay * Math.Pow(2, Math.Min(attempt, 10)), s_longestDelay) * (0.5 + (Random.Shared.NextDouble() / 2));
-
-    private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
     private async Task PublishAsync(CancellationToken stopping)
     {
@@ -246,7 +241,15 @@ internal sealed partial class MqttConnection(
         if (e.ClientWasConnected && !_stopping.IsCancellationRequested)
         {
             outbox.IsConnected = false;
-            LogLost(options.Address, e.Reason, e.ReasonString ?? e.Exception?.Message);
+            if (e.Reason == MqttClientDisconnectReason.SessionTakenOver)
+            {
+                LogTakenOver(options.Address, topics.Node);
+            }
+            else
+            {
+                LogLost(options.Address, e.Reason, e.ReasonString ?? e.Exception?.Message);
+            }
+
             _lost.Release();
         }
 
@@ -270,4 +273,7 @@ internal sealed partial class MqttConnection(
 
     [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
     private partial void LogFarewellFailed(string reason);
+
+    [LoggerMessage(EventId = 7, Level = LogLevel.Error, Message = "Another node has connected to {broker} as '{node}': give one of the two another name (Mqtt:Node)")]
+    private partial void LogTakenOver(BrokerAddress broker, string node);
 }
