@@ -7,11 +7,11 @@ namespace Gemma4Edge.Cli;
 internal sealed class SamplingFlags
 {
     private readonly CountOption _maxTokens = new("--max-tokens", 256, 1, "Most tokens of an answer");
-    private readonly Option<float?> _temperature = new("--temperature") { Description = "0 = always the likeliest token; default the model's", HelpName = "T" };
-    private readonly Option<int?> _topK = new("--top-k") { Description = "Choose among the K likeliest; 0 = all", HelpName = "K" };
-    private readonly Option<float?> _topP = new("--top-p") { Description = "Choose among the likeliest that make up this probability", HelpName = "P" };
-    private readonly Option<float?> _minP = new("--min-p") { Description = "Leave out tokens less likely than this share of the likeliest", HelpName = "P" };
-    private readonly Option<ulong?> _seed = new("--seed") { Description = "The same seed gives the same answer", HelpName = "N" };
+    private readonly NumberOption<float> _temperature = new("--temperature", "T", "a number", "0 = always the likeliest token; default the model's");
+    private readonly NumberOption<int> _topK = new("--top-k", "K", "a whole number", "Choose among the K likeliest; 0 = all");
+    private readonly NumberOption<float> _topP = new("--top-p", "P", "a number", "Choose among the likeliest that make up this probability");
+    private readonly NumberOption<float> _minP = new("--min-p", "P", "a number", "Leave out tokens less likely than this share of the likeliest");
+    private readonly NumberOption<ulong> _seed = new("--seed", "N", "a whole number from 0", "The same seed gives the same answer");
     private readonly Option<bool> _think = new("--think") { Description = "Let the model think before it answers" };
 
     /// <summary>Adds the options to <paramref name="verb"/>.</summary>

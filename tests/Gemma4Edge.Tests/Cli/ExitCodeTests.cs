@@ -14,6 +14,8 @@ public sealed class ExitCodeTests
     [InlineData("logits", "model", "--tokens", "1", "--head", "half")]
     [InlineData("logits", "model", "--tokens", "1", "--kernel", "abacus")]
     [InlineData("logits", "model", "--tokens", "1", "--threads", "999999")]
+    [InlineData("run", "model", "--temperature", "warm")]
+    [InlineData("run", "model", "--seed", "-1")]
     [InlineData("bench", "--rounds", "0", "model")]
     [InlineData("bench")]
     public async Task WrongUsage_Is2_AndOneLine(params string[] args)
@@ -23,6 +25,7 @@ public sealed class ExitCodeTests
         Assert.Equal(2, result.Code);
         Assert.Single(result.Error.TrimEnd().Split('\n'));
         Assert.StartsWith("gemma4edge: ", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("System.", result.Error, StringComparison.Ordinal);
         Assert.Empty(result.Output);
     }
 
