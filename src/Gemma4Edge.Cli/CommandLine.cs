@@ -103,7 +103,7 @@ internal static class CommandLine
         CommandException e => (e.ExitCode, e.Message),
         ModelFileException or InvalidDataException => (ExitCode.BadModelFile, failure.Message), // the latter: weights that compute no numbers
         ConversionException e => (ExitCode.Failed, e.Message),
-        KvFormatException or HeadModeException => (ExitCode.WrongUsage, failure.Message),
+        KvFormatException or HeadModeException or ActivationFormatException => (ExitCode.WrongUsage, failure.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),
         BrokerUnavailableException e => (ExitCode.Broker, e.Message),

@@ -13,18 +13,24 @@ internal sealed class ModelFlags
     private readonly ChoiceOption _kernel = new("--kernel", null, "Instruction set; default the best one this CPU has", CpuKernels.Names);
     private readonly ChoiceOption _kv;
     private readonly Option<string[]> _kvLayers = new("--kv-layer") { Description = "Format of one layer's keys and values; may be repeated", HelpName = "LAYER=FORMAT" };
-    private readonly ChoiceOption _activations = new("--activations", "auto", "Format of the activations; auto = float", "auto", "float");
     private readonly ChoiceOption _head;
+    private readonly ChoiceOption _activations;
     private readonly ChoiceOption _skipShared = new("--skip-shared", "on", "Whether prompt tokens skip the layers that write no keys and values", "on", "off");
 
     /// <summary>Adds the options to <paramref name="verb"/>.</summary>
     /// <param name="verb">A verb that loads a model.</param>
     /// <param name="kv">Its default format of the KV cache.</param>
     /// <param name="head">Its default LM head.</param>
-    public ModelFlags(Command verb, string kv = "auto", HeadMode head = HeadMode.Auto)
+    /// <param name="activations">Its default format of the activations.</param>
+    public ModelFlags(Command verb, string kv = "auto", HeadMode head = HeadMode.Auto, ActivationFormat activations = ActivationFormat.Auto)
     {
         _head = new ChoiceOption(
             "--head", HeadModes.NameOf(head), "LM head: every logit, or exact ones for the 512 tokens that half of the bits find likeliest; auto = two-stage where that reads less", HeadModes.Names);
+        _activations = new ChoiceOption(
+            "--activations",
+            ActivationFormats.NameOf(activations),
+            "How activations meet weights: as 8-bit integers where the format has kernels for that (auto), exactly (float: slow with TurboQuant), or as auto but refused where nothing has (int8)",
+            ActivationFormats.Names);
         _kv = new ChoiceOption("--kv", kv, $"Format of the KV cache; auto = {KvCacheFormat.Default.Preset}", KvCacheFormat.Names);
         _kvLayers.Validators.Add(result =>
         {
@@ -48,16 +54,22 @@ internal sealed class ModelFlags
         Kernel = SelectKernel(parsed.GetValue(_kernel)),
         Kv = ReadKv(parsed),
         Head = ReadHead(parsed),
+        Activations = ActivationFormats.Parse(parsed.GetValue(_activations)!),
         SkipShared = parsed.GetValue(_skipShared) == "on",
     };
 
     /// <summary>The engine that another one is measured against: the same options, but exact.</summary>
-    public EngineOptions ReadReference(ParseResult parsed, string model) => Read(parsed, model) with { Kv = KvCacheFormat.F32, Head = HeadMode.Full };
+    public EngineOptions ReadReference(ParseResult parsed, string model) =>
+        Read(parsed, model) with { Kv = KvCacheFormat.F32, Head = HeadMode.Full, Activations = ActivationFormat.Float };
 
     /// <summary>What was given of these options, as keys of the service's configuration.</summary>
     public IEnumerable<KeyValuePair<string, string?>> ReadAsConfiguration(ParseResult parsed)
     {
-        (Option Option, string Key)[] keys = [(_threads, "Model:Threads"), (_context, "Model:Context"), (_kernel, "Model:Kernel"), (_kv, "Model:Kv"), (_head, "Model:Head"), (_skipShared, "Model:SkipShared")];
+        (Option Option, string Key)[] keys =
+        [
+            (_threads, "Model:Threads"), (_context, "Model:Context"), (_kernel, "Model:Kernel"), (_kv, "Model:Kv"), (_head, "Model:Head"),
+            (_activations, "Model:Activations"), (_skipShared, "Model:SkipShared"),
+        ];
         return keys
             .Where(pair => parsed.GetResult(pair.Option) is { Implicit: false })
             .Select(pair => KeyValuePair.Create(pair.Key, (string?)InConfiguration(parsed.GetResult(pair.Option)!.Tokens[0].Value)))

@@ -10,11 +10,13 @@ public sealed class CpuKernels
     public const string EnvironmentVariable = "GEMMA4EDGE_KERNEL";
 
     private readonly FrozenDictionary<QuantFormat, IWeightKernel> _kernels;
+    private readonly FrozenDictionary<QuantFormat, IGgmlInt8Kernel> _int8Kernels;
 
     private CpuKernels(string name)
     {
         Name = name;
         _kernels = QuantFormats.All.ToFrozenDictionary(f => f, f => Best(f.Kernels, name));
+        _int8Kernels = QuantFormats.All.Where(f => f.Int8Kernels.Count > 0).ToFrozenDictionary(f => f, f => Best(f.Int8Kernels, name));
         Hadamard = Best(IHadamardKernel.All, name);
         TurboQuant = Best(ITurboQuantKernel.All, name);
     }
@@ -53,6 +55,9 @@ public sealed class CpuKernels
 
     /// <summary>The kernel for a format.</summary>
     public IWeightKernel For(QuantFormat format) => _kernels[format];
+
+    /// <summary>The kernel for a format with 8-bit activations; null = it has none.</summary>
+    internal IGgmlInt8Kernel? Int8For(QuantFormat format) => _int8Kernels.GetValueOrDefault(format);
 
     /// <summary>A family's kernel for the instruction set, or where it has none of that name, the best of its simpler ones.</summary>
     private static T Best<T>(IReadOnlyList<T> family, string name)

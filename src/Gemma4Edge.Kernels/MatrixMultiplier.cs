@@ -3,14 +3,18 @@ using System.Diagnostics.CodeAnalysis;
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Y = X·Wᵀ with the rows of W split over a <see cref="WorkerPool"/>. Allocates nothing after construction.</summary>
+/// <param name="kernels">What computes.</param>
+/// <param name="pool">Threads that share the rows.</param>
+/// <param name="activations">How activations enter the products.</param>
 /// <remarks>Not thread-safe: it keeps the one product under way in its fields, and the pool runs one job at a time. Owns neither kernels nor pool.</remarks>
-public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
+public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool, ActivationFormat activations)
 {
     /// <summary>Multiply-adds that make a chunk worth dispatching: tens of µs, where taking one costs less than one.</summary>
     private const long ChunkMultiplyAdds = 256 * 1024;
 
     private readonly ProductJob _job = new();
-    private readonly TurboQuantMultiplier _turboQuant = new(kernels, pool);
+    private readonly GgmlMultiplier _ggml = new(kernels, pool);
+    private readonly TurboQuantMultiplier _turboQuant = new(kernels, pool, activations);
 
     /// <summary>Is shown the activations of every product before it runs: calibration. Null = nobody looks.</summary>
     public ActivationObserver? Observer { get; set; }
@@ -24,7 +28,10 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
     /// <param name="y">Result, (tokens, Rows), contiguous; may be longer. Must not overlap x.</param>
     /// <param name="tokens">Number of activation rows; 0 does nothing.</param>
     /// <exception cref="ArgumentException">x or y is too short. Checked once, before any work.</exception>
-    /// <remarks>The result does not depend on the number of threads: every y[t, r] is computed by one kernel call over all columns.</remarks>
+    /// <remarks>
+    /// 8-bit activations are rounded once per product: TurboQuant's with one scale per row after the rotation, those of ggml's blocks with one per 32.
+    /// The result does not depend on the number of threads: every y[t, r] is computed by one kernel call over all columns.
+    /// </remarks>
     public void Multiply(WeightMatrix w, ReadOnlySpan<float> x, Span<float> y, int tokens)
     {
         ArgumentNullException.ThrowIfNull(w);
@@ -42,6 +49,11 @@ public sealed unsafe class MatrixMultiplier(CpuKernels kernels, WorkerPool pool)
             if (w.Format is not QuantFormat format)
             {
                 _turboQuant.Multiply(w, xStart, yStart, tokens, Grain(w.Rows, w.Columns, tokens));
+                return;
+            }
+
+            if (activations != ActivationFormat.Float && _ggml.TryMultiply(w, xStart, yStart, tokens, Grain(w.Rows, w.Columns, tokens)))
+            {
                 return;
             }
 

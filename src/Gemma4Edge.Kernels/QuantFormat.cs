@@ -18,6 +18,12 @@ public sealed class QuantFormat(string name) : WeightFormat
     /// <summary>This format's kernels, best first; the last is the scalar reference, which every CPU runs.</summary>
     public required IReadOnlyList<IWeightKernel> Kernels { get; init; }
 
+    /// <summary>This format's kernels for 8-bit activations, best first, the scalar reference last; empty = it has none and multiplies floats.</summary>
+    internal IReadOnlyList<IGgmlInt8Kernel> Int8Kernels { get; init; } = [];
+
+    /// <inheritdoc/>
+    public override bool TakesInt8 => Int8Kernels.Count > 0;
+
     /// <summary>Mean bits per weight, scales included.</summary>
     public double BitsPerWeight => 8.0 * BlockBytes / BlockColumns;
 

@@ -16,10 +16,10 @@ public static class QuantFormats
     public static QuantFormat BF16 { get; } = Row<BF16Avx2, BF16Neon, BF16Scalar>("bf16", 30);
 
     /// <summary>8 bits, one scale for 32 weights.</summary>
-    public static QuantFormat Q8_0 { get; } = Row<Q8_0Avx2, Q8_0Neon, Q8_0Scalar>("q8_0", 8);
+    public static QuantFormat Q8_0 { get; } = Row<Q8_0Avx2, Q8_0Neon, Q8_0Scalar>("q8_0", 8, Int8<Q8_0Int8Avx2, Q8_0Int8Neon, Q8_0Scalar>());
 
     /// <summary>4 bits, one scale for 32 weights.</summary>
-    public static QuantFormat Q4_0 { get; } = Row<Q4_0Avx2, Q4_0Neon, Q4_0Scalar>("q4_0", 2);
+    public static QuantFormat Q4_0 { get; } = Row<Q4_0Avx2, Q4_0Neon, Q4_0Scalar>("q4_0", 2, Int8<Q4_0Int8Avx2, Q4_0Int8Neon, Q4_0Scalar>());
 
     /// <summary>4 bits, scale and minimum for 32 weights, super-blocks of 256.</summary>
     public static QuantFormat Q4_K { get; } = Row<Q4_KAvx2, Q4_KNeon, Q4_KScalar>("q4_k", 12);
@@ -47,7 +47,7 @@ public static class QuantFormats
         return format is not null;
     }
 
-    private static QuantFormat Row<TAvx2, TNeon, TScalar>(string name, int ggmlType)
+    private static QuantFormat Row<TAvx2, TNeon, TScalar>(string name, int ggmlType, IReadOnlyList<IGgmlInt8Kernel>? int8Kernels = null)
         where TAvx2 : struct, IAvx2Block<TAvx2>
         where TNeon : struct, INeonBlock<TNeon>
         where TScalar : struct, IScalarBlock => new(name)
@@ -56,5 +56,16 @@ public static class QuantFormats
             BlockColumns = TScalar.Columns,
             BlockBytes = TScalar.Bytes,
             Kernels = [new Avx2Kernel<TAvx2, TScalar>(), new NeonKernel<TNeon, TScalar>(), new ScalarKernel<TScalar>()],
+            Int8Kernels = int8Kernels ?? [],
         };
+
+    private static IReadOnlyList<IGgmlInt8Kernel> Int8<TAvx2, TNeon, TScalar>()
+        where TAvx2 : struct, IAvx2Int8Block
+        where TNeon : struct, INeonInt8Block
+        where TScalar : struct, IScalarInt8Block =>
+    [
+        new GgmlInt8Avx2<AvxVnniDot, TAvx2, TScalar>(), new GgmlInt8Avx2<Avx2Dot, TAvx2, TScalar>(),
+        new GgmlInt8Neon<NeonDotProdInt8Dot, TNeon, TScalar>(), new GgmlInt8Neon<NeonInt8Dot, TNeon, TScalar>(),
+        new GgmlInt8Scalar<TScalar>(),
+    ];
 }

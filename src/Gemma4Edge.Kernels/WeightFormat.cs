@@ -9,6 +9,9 @@ public abstract class WeightFormat
     /// <summary>Rows that are stored together: a matrix is cut at multiples of it only, and its last rows are padded to it.</summary>
     public virtual int RowStep => 1;
 
+    /// <summary>Whether there are kernels that multiply these weights with 8-bit activations.</summary>
+    public abstract bool TakesInt8 { get; }
+
     /// <summary>Bytes of <see cref="RowStep"/> rows of <paramref name="columns"/> weights, scales included, divided by RowStep.</summary>
     public abstract long RowBytes(int columns);
 

@@ -32,17 +32,21 @@ public sealed class Gemma4Transformer
     /// <param name="maxChunk">Most tokens of one <see cref="Forward"/>.</param>
     /// <param name="skipShared">Whether prompt tokens leave the network below the KV-shared layers, which write nothing they are needed for.
     /// The logits are the same; off is for checking that.</param>
+    /// <param name="activations">How activations enter the products with the weights.</param>
     /// <param name="head">How logits for sampling are computed.</param>
+    /// <exception cref="ActivationFormatException">8-bit activations were asked for, but no matrix has kernels for them.</exception>
     /// <exception cref="HeadModeException">This head cannot be computed so.</exception>
-    public Gemma4Transformer(Gemma4Config config, Gemma4Weights weights, CpuKernels kernels, WorkerPool pool, int context, int maxChunk, bool skipShared, HeadMode head = HeadMode.Full)
+    public Gemma4Transformer(
+        Gemma4Config config, Gemma4Weights weights, CpuKernels kernels, WorkerPool pool, int context, int maxChunk, bool skipShared, ActivationFormat activations, HeadMode head = HeadMode.Full)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(weights);
+        CheckActivations(weights, activations);
         _config = config;
         _weights = weights;
         MaxChunk = maxChunk;
         MaxLogitRows = Math.Clamp(MaxLogitBytes / (sizeof(float) * config.VocabSize), 1, maxChunk);
-        _multiplier = new MatrixMultiplier(kernels, pool);
+        _multiplier = new MatrixMultiplier(kernels, pool, activations);
         _activations = new Activations(config, maxChunk, MaxLogitRows);
         _attention = new AttentionJob(config, pool);
         _ropeSliding = new RopeTable(config.HeadDim, config.RopeThetaSliding, []);
@@ -297,6 +301,16 @@ public sealed class Gemma4Transformer
         for (int row = 0; row < positions.Length; row++)
         {
             rope.Apply(rows.Slice(row * width, width), positions[row]);
+        }
+    }
+
+    private static void CheckActivations(Gemma4Weights weights, ActivationFormat activations)
+    {
+        IEnumerable<WeightMatrix> matrices = weights.Layers.SelectMany(layer => (WeightMatrix[])[layer.QProj, layer.OProj, layer.GateProj, layer.UpProj, layer.DownProj]).Append(weights.LmHead);
+        if (activations == ActivationFormat.Int8 && !matrices.Any(matrix => matrix.Format.TakesInt8))
+        {
+            string formats = string.Join(", ", matrices.Select(matrix => matrix.Format.Name).Distinct());
+            throw new ActivationFormatException($"The matrices of this model ({formats}) have no kernels for 8-bit activations; choose auto or float.");
         }
     }
 

@@ -1,3 +1,4 @@
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 
@@ -29,6 +30,9 @@ public sealed record EngineOptions
 
     /// <summary>How the LM head is computed for sampling.</summary>
     public HeadMode Head { get; init; }
+
+    /// <summary>How activations enter the products with the weights.</summary>
+    public ActivationFormat Activations { get; init; }
 
     /// <summary>Whether prompt tokens skip the KV-shared layers (the answer is the same, see <see cref="Gemma4Transformer"/>).</summary>
     public bool SkipShared { get; init; } = true;

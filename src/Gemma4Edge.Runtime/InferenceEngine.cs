@@ -34,7 +34,7 @@ public sealed class InferenceEngine : IDisposable
         DefaultSampling.Check();
         Sampler = new Sampler(Config.VocabSize);
         _pool = new WorkerPool(options.Threads > 0 ? options.Threads : WorkerPool.DefaultThreads);
-        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared, options.Head);
+        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared, options.Activations, options.Head);
         if (Transformer.WinnerRanks is not null)
         {
             model.ExpectHeadRows();
@@ -80,6 +80,7 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>Opens a model.</summary>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
     /// <exception cref="KvFormatException">The model cannot keep keys and values in that format.</exception>
+    /// <exception cref="ActivationFormatException">No matrix of the model can be multiplied with the activations asked for.</exception>
     /// <exception cref="HeadModeException">The model's head cannot be computed in two stages.</exception>
     /// <exception cref="ArgumentException">An option is wrong.</exception>
     /// <exception cref="PlatformNotSupportedException">The kernel needs another CPU.</exception>

@@ -132,6 +132,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
                 Kernel = model.Kernel,
                 Kv = model.Kv,
                 Head = model.Head,
+                Activations = model.Activations,
                 SkipShared = model.SkipShared,
             });
         }
@@ -142,6 +143,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
         catch (HeadModeException e)
         {
             throw new ConfigurationException($"Model:Head is '{HeadModes.NameOf(model.Head)}': {e.Message}", e);
+        }
+        catch (ActivationFormatException e)
+        {
+            throw new ConfigurationException($"Model:Activations is '{ActivationFormats.NameOf(model.Activations)}': {e.Message}", e);
         }
         catch (Exception e) when (e is PlatformNotSupportedException or ArgumentException)
         {

@@ -65,6 +65,8 @@ public sealed partial record ServiceOptions
             Kernel = reader.Text("Kernel", null, "one of " + string.Join(", ", CpuKernels.Names), value => CpuKernels.Names.Contains(value)),
             Kv = ReadKv(reader),
             Head = ReadHead(reader),
+            Activations = ActivationFormats.Parse(
+                reader.Text("Activations", ActivationFormats.NameOf(ActivationFormat.Auto), "one of " + string.Join(", ", ActivationFormats.Names), ActivationFormats.Names.Contains)!),
             SkipShared = reader.Flag("SkipShared", true),
             Sessions = reader.Whole("Sessions", 8, 1, 1024),
             System = reader.Text("System", null),
@@ -172,6 +174,9 @@ public sealed record ModelOptions
 
     /// <summary>How the LM head is computed for sampling.</summary>
     public HeadMode Head { get; init; }
+
+    /// <summary>How activations enter the products with the weights.</summary>
+    public ActivationFormat Activations { get; init; }
 
     /// <summary>Whether prompt tokens skip the layers that write no keys and values.</summary>
     public bool SkipShared { get; init; } = true;

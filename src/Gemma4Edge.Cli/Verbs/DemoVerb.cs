@@ -82,6 +82,7 @@ internal static class DemoVerb
             Kernel = engine.Kernel,
             Kv = engine.Kv,
             Head = engine.Head,
+            Activations = engine.Activations,
             SkipShared = engine.SkipShared,
         },
         Mqtt = new MqttOptions { EmbeddedPort = FreePort(), Node = Node },

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Runtime;
 
@@ -27,7 +28,7 @@ internal static class LogitsVerb
         {
             model, tokens, all, outFile, chunk,
         };
-        var options = new ModelFlags(verb, kv: "f32", head: HeadMode.Full);
+        var options = new ModelFlags(verb, kv: "f32", head: HeadMode.Full, activations: ActivationFormat.Float);
         verb.SetAction(parsed =>
         {
             string? path = parsed.GetValue(outFile);

@@ -12,7 +12,7 @@ namespace Gemma4Edge.Kernels;
 internal static unsafe class ActivationQuantizer
 {
     /// <summary>Rows whose magnitude is below this (2⁻¹⁰⁰) count as zeros: 127 divided by it must not overflow.</summary>
-    private const float Smallest = 7.8886090522101181e-31f;
+    internal const float Smallest = 7.8886090522101181e-31f;
 
     /// <summary>1.5·2²³: adding it leaves the nearest integer in the low bits of the sum, two's complement.</summary>
     private const float Rounder = 12582912f;
@@ -70,8 +70,10 @@ internal static unsafe class ActivationQuantizer
         return largest / 127;
     }
 
+    /// <summary>values = x·scale, rounded; count is a multiple of 16.</summary>
+    /// <returns>The sum of the values.</returns>
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
-    private static int QuantizeGroup(float* x, int count, float scale, sbyte* values)
+    internal static int QuantizeGroup(float* x, int count, float scale, sbyte* values)
     {
         int sum = 0;
         for (float* end = x + count; x < end; x += 16)

@@ -46,6 +46,9 @@ public sealed class TurboQuantDescriptor : WeightFormat
     public bool Folded { get; init; }
 
     /// <inheritdoc/>
+    public override bool TakesInt8 => Layout != TurboQuantStorage.Row;
+
+    /// <inheritdoc/>
     public override string Name => (Scheme, Layout) switch
     {
         (TurboQuantScheme.Tq, TurboQuantStorage.Nest) => "tq4-nest",

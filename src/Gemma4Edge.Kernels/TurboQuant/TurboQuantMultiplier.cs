@@ -3,8 +3,11 @@ using System.Runtime.CompilerServices;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>The products of <see cref="MatrixMultiplier"/> with TurboQuant matrices: quantizes the activations once, then splits the panels or rows over the pool.</summary>
-internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool pool)
+/// <summary>
+/// The products of <see cref="MatrixMultiplier"/> with TurboQuant matrices: quantizes the activations once, then splits the panels or rows over the pool.
+/// With float activations every row is decoded instead, as those of row formats always are.
+/// </summary>
+internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool pool, ActivationFormat activations)
 {
     private readonly ActivationScratch _activations = new(kernels.Hadamard, pool);
     private readonly PanelJob _panelJob = new(kernels.TurboQuant);
@@ -21,9 +24,9 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
     public void Multiply(WeightMatrix w, float* x, float* y, int tokens, int grain)
     {
         var format = (TurboQuantDescriptor)w.Format;
-        if (format.Layout == TurboQuantStorage.Row)
+        if (activations == ActivationFormat.Float || format.Layout == TurboQuantStorage.Row)
         {
-            _rowJob.Set(w, x, y, tokens);
+            _rowJob.Set(w, null, x, y, tokens);
             pool.Run(_rowJob, w.Rows, grain);
             return;
         }
@@ -37,6 +40,13 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
     /// <summary>y[i] = W[rows[i]]·x of a nested matrix, one token.</summary>
     public void MultiplySelected(WeightMatrix w, int* rows, int count, float* x, float* y, int grain)
     {
+        if (activations == ActivationFormat.Float)
+        {
+            _rowJob.Set(w, rows, x, y, 1);
+            pool.Run(_rowJob, count, grain);
+            return;
+        }
+
         _selectedJob.Set(w, Quantize(w, x, 1), rows, count, y);
         pool.Run(_selectedJob, PanelProduct.Count(count), PanelProduct.Count(grain));
         GC.KeepAlive(_activations);
@@ -111,17 +121,20 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
         }
     }
 
-    /// <summary>Row formats: every row is decoded to floats. For tables and comparisons, not for speed.</summary>
+    /// <summary>Every row is decoded to floats. For tables and comparisons, not for speed.</summary>
     private sealed class RowJob(IHadamardKernel hadamard) : IRangeJob
     {
         private WeightMatrix? _weights;
+        private int* _rows;
         private float* _x;
         private float* _y;
         private int _tokens;
 
-        public void Set(WeightMatrix w, float* x, float* y, int tokens)
+        /// <summary>Null for <paramref name="rows"/> = all of them.</summary>
+        public void Set(WeightMatrix w, int* rows, float* x, float* y, int tokens)
         {
             _weights = w;
+            _rows = rows;
             _x = x;
             _y = y;
             _tokens = tokens;
@@ -134,7 +147,7 @@ internal sealed unsafe class TurboQuantMultiplier(CpuKernels kernels, WorkerPool
             float* weights = stackalloc float[w.Columns];
             for (int row = first; row < first + count; row++)
             {
-                TurboQuantRow.Decode(w, row, hadamard, weights);
+                TurboQuantRow.Decode(w, _rows == null ? row : _rows[row], hadamard, weights);
                 for (int token = 0; token < _tokens; token++)
                 {
                     _y[((long)token * w.Rows) + row] = TensorPrimitives.Dot(

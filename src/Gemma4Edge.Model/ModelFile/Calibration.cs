@@ -29,7 +29,7 @@ internal sealed unsafe class Calibration
     {
         var calibration = new Calibration();
         int context = Math.Min(Sequence, model.Config.MaxPositionEmbeddings);
-        var network = new Gemma4Transformer(model.Config, model.Weights, kernels, pool, context, maxChunk: 64, skipShared: false);
+        var network = new Gemma4Transformer(model.Config, model.Weights, kernels, pool, context, maxChunk: 64, skipShared: false, ActivationFormat.Float);
         network.Multiplier.Observer = calibration.Observe;
         List<int[]> sequences = Sequences(model.OpenTokenizer(), path, context);
         long total = sequences.Sum(sequence => (long)sequence.Length), done = 0;

@@ -86,7 +86,7 @@ public sealed class ModelConverter
             ? Calibration.Gather(_source, text, _kernels, pool, (done, all) => _progress("Calibrating", done, all), _cancellation)
             : null;
         long total = tensors.Where(tensor => IsMatrix(tensor.Tensor)).Sum(tensor => tensor.Tensor.Count), done = 0;
-        var decoder = new MatrixMultiplier(_kernels, pool);
+        var decoder = new MatrixMultiplier(_kernels, pool, ActivationFormat.Float);
         var builder = new WeightsBuilder(_source.Contents);
         foreach ((string name, StoredTensor tensor) in tensors)
         {

@@ -13,6 +13,9 @@ public unsafe class MultiplyBenchmarks : IDisposable
     internal const int Columns = 1536;
     private const long MemoryBytes = 384 << 20;
 
+    /// <summary>Marks a format that is multiplied with 8-bit activations.</summary>
+    private const string Int8 = " int8";
+
     private readonly List<WeightMatrix> _matrices = [];
     private byte* _memory;
     private WorkerPool _pool = null!;
@@ -21,9 +24,9 @@ public unsafe class MultiplyBenchmarks : IDisposable
     private float[] _y = [];
     private int _next;
 
-    public static IEnumerable<string> Formats => QuantFormats.All.Select(f => f.Name);
+    public static IEnumerable<string> Formats => [.. QuantFormats.All.Select(f => f.Name), .. QuantFormats.All.Where(f => f.TakesInt8).Select(f => f.Name + Int8)];
 
-    public static IEnumerable<string> Kernels => QuantFormats.F32.Kernels.Where(k => k.IsSupported).Select(k => k.Name);
+    public static IEnumerable<string> Kernels => QuantFormats.Q4_0.Int8Kernels.Where(k => k.IsSupported).Select(k => k.Name);
 
     public static IEnumerable<int> ThreadCounts => new HashSet<int> { 1, WorkerPool.DefaultThreads };
 
@@ -43,8 +46,8 @@ public unsafe class MultiplyBenchmarks : IDisposable
     [GlobalSetup]
     public void Setup()
     {
-        QuantFormats.TryFromName(Format, out QuantFormat? format);
-        long matrixBytes = Rows * format!.RowBytes(Columns);
+        QuantFormat format = FormatOf(Format);
+        long matrixBytes = Rows * format.RowBytes(Columns);
         int count = (int)(MemoryBytes / matrixBytes) + 1;
         _memory = (byte*)NativeMemory.Alloc((nuint)(count * matrixBytes));
         NativeMemory.Fill(_memory, (nuint)(count * matrixBytes), 0x2C);       // a normal number in every float format
@@ -54,11 +57,14 @@ public unsafe class MultiplyBenchmarks : IDisposable
         }
 
         _pool = new WorkerPool(Threads);
-        _multiplier = new MatrixMultiplier(CpuKernels.Select(Kernel), _pool);
+        _multiplier = new MatrixMultiplier(CpuKernels.Select(Kernel), _pool, Format.EndsWith(Int8, StringComparison.Ordinal) ? ActivationFormat.Int8 : ActivationFormat.Float);
         _x = new float[Tokens * Columns];
         Array.Fill(_x, 0.5f);
         _y = new float[Tokens * Rows];
     }
+
+    internal static QuantFormat FormatOf(string name) =>
+        QuantFormats.TryFromName(name.Replace(Int8, "", StringComparison.Ordinal), out QuantFormat? format) ? format : throw new ArgumentException(name);
 
     [GlobalCleanup]
     public void Dispose()

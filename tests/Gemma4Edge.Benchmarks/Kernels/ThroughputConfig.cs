@@ -1,6 +1,5 @@
 using BenchmarkDotNet.Configs;
 using BenchmarkDotNet.Parameters;
-using Gemma4Edge.Kernels;
 
 namespace Gemma4Edge.Benchmarks.Kernels;
 
@@ -11,11 +10,8 @@ internal sealed class ThroughputConfig : ManualConfig
         new ThroughputColumn("GB/s", "Weight bytes read per second, 10⁹", WeightBytes),
         new ThroughputColumn("GFLOP/s", "2 · rows · columns · tokens per second, 10⁹", Operations));
 
-    private static long WeightBytes(ParameterInstances parameters)
-    {
-        QuantFormats.TryFromName((string)parameters[nameof(MultiplyBenchmarks.Format)], out QuantFormat? format);
-        return MultiplyBenchmarks.Rows * format!.RowBytes(MultiplyBenchmarks.Columns);
-    }
+    private static long WeightBytes(ParameterInstances parameters) =>
+        MultiplyBenchmarks.Rows * MultiplyBenchmarks.FormatOf((string)parameters[nameof(MultiplyBenchmarks.Format)]).RowBytes(MultiplyBenchmarks.Columns);
 
     private static long Operations(ParameterInstances parameters) =>
         2L * MultiplyBenchmarks.Rows * MultiplyBenchmarks.Columns * (int)parameters[nameof(MultiplyBenchmarks.Tokens)];

@@ -63,7 +63,7 @@ public unsafe class TurboQuantBenchmarks : IRangeJob, IDisposable
         }
 
         _pool = new WorkerPool(Threads);
-        _multiplier = new MatrixMultiplier(CpuKernels.Select(Kernel), _pool);
+        _multiplier = new MatrixMultiplier(CpuKernels.Select(Kernel), _pool, ActivationFormat.Auto);
         Array.Fill(_x, 0.5f);
     }
 

@@ -12,6 +12,7 @@ public sealed class ExitCodeTests
     [InlineData("logits", "model", "--tokens", "1", "--kv", "q4")]
     [InlineData("logits", "model", "--tokens", "1", "--kv-layer", "3=q4")]
     [InlineData("logits", "model", "--tokens", "1", "--head", "half")]
+    [InlineData("logits", "model", "--tokens", "1", "--activations", "int4")]
     [InlineData("logits", "model", "--tokens", "1", "--kernel", "abacus")]
     [InlineData("logits", "model", "--tokens", "1", "--threads", "999999")]
     [InlineData("run", "model", "--temperature", "warm")]
@@ -57,6 +58,16 @@ public sealed class ExitCodeTests
 
         Assert.Equal(2, result.Code);
         Assert.Contains("512", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Int8ActivationsWithoutAKernel_Are2_AndNameTheFormats()
+    {
+        CliResult result = await TestCli.RunAsync("logits", TestData.Path("oracle/tiny-a-f32.gguf"), "--tokens", "1", "--activations", "int8");
+
+        Assert.Equal(2, result.Code);
+        Assert.Contains("(f32)", result.Error, StringComparison.Ordinal);
+        Assert.Equal(0, (await TestCli.RunAsync("logits", TestData.Path("oracle/tiny-a-q4_0.gguf"), "--tokens", "1", "--activations", "int8")).Code);
     }
 
     [Fact]

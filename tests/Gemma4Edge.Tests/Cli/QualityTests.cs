@@ -70,6 +70,21 @@ public sealed class QualityTests
     }
 
     [Fact]
+    public async Task Perplexity_SeesTheActivations_AgainstTheSameWeights()
+    {
+        using var model = new TempFile();
+        using var text = new TempFile(["turn on the kitchen light and close the window"]);
+        Assert.Equal(0, (await TestCli.RunAsync("convert", TestData.DemoModel, model.Path, "--weights", "q4_0")).Code);
+
+        Assert.InRange(await DivergenceAsync("auto"), 1e-8, 1e-3);
+        Assert.Equal(0, await DivergenceAsync("float"), 12);
+
+        async Task<double> DivergenceAsync(string activations) =>
+            (await TestCli.RunAsync("perplexity", model.Path, text.Path, "--json", "--reference", model.Path, "--kv", "f32", "--activations", activations))
+                .Json().GetProperty("kl_mean").GetDouble();
+    }
+
+    [Fact]
     public async Task Perplexity_WithAReference_AddsTheDistance()
     {
         using var text = new TempFile(["turn on the kitchen light"]);

@@ -12,6 +12,7 @@ public sealed class CpuKernelsTests
         Assert.Equal(ITurboQuantKernel.All.First(k => k.IsSupported).Name, kernels.Name);
         Assert.Equal(kernels.Name, kernels.TurboQuant.Name);
         Assert.All(QuantFormats.All, format => Assert.Equal(format.Kernels.First(k => k.IsSupported).Name, kernels.For(format).Name));
+        Assert.All(QuantFormats.All.Where(format => format.TakesInt8), format => Assert.Equal(kernels.Name, kernels.Int8For(format)?.Name));
     }
 
     [Fact]
@@ -22,6 +23,8 @@ public sealed class CpuKernelsTests
         Assert.Equal("scalar", kernels.TurboQuant.Name);
         Assert.Equal("scalar", kernels.Hadamard.Name);
         Assert.All(QuantFormats.All, format => Assert.Equal("scalar", kernels.For(format).Name));
+        Assert.Equal("scalar", kernels.Int8For(QuantFormats.Q4_0)?.Name);
+        Assert.Null(kernels.Int8For(QuantFormats.Q4_K));
     }
 
     [Fact]

@@ -68,7 +68,7 @@ internal sealed unsafe class EncodedMatrix : IDisposable
     public float[] Decode()
     {
         using var pool = new WorkerPool(1);
-        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
+        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto);
         var floats = new float[Matrix.Rows * Matrix.Columns];
         for (int row = 0; row < Matrix.Rows; row++)
         {

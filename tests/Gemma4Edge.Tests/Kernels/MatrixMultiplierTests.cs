@@ -26,7 +26,7 @@ public sealed class MatrixMultiplierTests
     {
         using var weights = new RandomWeights(QuantFormats.Q4_0, 512, 2048, seed: 5);
         using var pool = new WorkerPool(2);
-        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
+        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto);
         float[] x = RandomWeights.Floats(4 * 2048, seed: 6);
         var y = new float[4 * 512];
         multiplier.Multiply(weights.Matrix, x, y, 4);
@@ -43,7 +43,7 @@ public sealed class MatrixMultiplierTests
     {
         using var weights = new RandomWeights(QuantFormats.F32, 3, 5, seed: 7);
         using var pool = new WorkerPool(1);
-        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
+        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto);
         var row = new float[5];
         multiplier.DecodeRow(weights.Matrix, 2, row);
         var unit = new float[5];
@@ -62,7 +62,7 @@ public sealed class MatrixMultiplierTests
     {
         using var weights = new RandomWeights(QuantFormats.F32, 3, 5, seed: 8);
         using var pool = new WorkerPool(1);
-        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
+        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto);
         Assert.Equal("x", Assert.Throws<ArgumentException>(() => multiplier.Multiply(weights.Matrix, new float[9], new float[6], 2)).ParamName);
         Assert.Equal("y", Assert.Throws<ArgumentException>(() => multiplier.Multiply(weights.Matrix, new float[10], new float[5], 2)).ParamName);
         Assert.Throws<ArgumentOutOfRangeException>(() => multiplier.DecodeRow(weights.Matrix, 3, new float[5]));
@@ -72,7 +72,7 @@ public sealed class MatrixMultiplierTests
     {
         using var pool = new WorkerPool(threads);
         var y = new float[tokens * w.Rows];
-        new MatrixMultiplier(CpuKernels.Select(kernel), pool).Multiply(w, x, y, tokens);
+        new MatrixMultiplier(CpuKernels.Select(kernel), pool, ActivationFormat.Float).Multiply(w, x, y, tokens);
         return y;
     }
 }

@@ -101,7 +101,7 @@ public sealed unsafe class TurboQuantKernelTests
     {
         using EncodedMatrix matrix = Encode(format, 64, 256);
         using var pool = new WorkerPool(2);
-        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
+        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto);
         float[] x = EncodedMatrix.Gaussian(4 * 256, seed: 2);
         var y = new float[4 * 64];
         multiplier.Multiply(matrix.Matrix, x, y, 4);
@@ -141,7 +141,7 @@ public sealed unsafe class TurboQuantKernelTests
     {
         using EncodedMatrix matrix = Encode("tq4-nest", 83, columns);
         using var pool = new WorkerPool(2);
-        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool);
+        var multiplier = new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto);
         float[] x = EncodedMatrix.Gaussian(columns, seed: 4);
         float[] whole = Multiply(null, matrix.Matrix, x, 1);
         var random = new Random(6);
@@ -229,7 +229,7 @@ public sealed unsafe class TurboQuantKernelTests
         using var pool = new WorkerPool(threads);
         var y = new float[tokens * w.Rows];
         Array.Fill(y, float.NaN);
-        new MatrixMultiplier(CpuKernels.Select(kernel), pool).Multiply(w, x, y, tokens);
+        new MatrixMultiplier(CpuKernels.Select(kernel), pool, ActivationFormat.Auto).Multiply(w, x, y, tokens);
         return y;
     }
 

@@ -158,13 +158,13 @@ public sealed class ModelConverterTests
     {
         using var pool = new WorkerPool(1);
         var floats = new float[matrix.Columns];
-        new MatrixMultiplier(CpuKernels.Select(null), pool).DecodeRow(matrix, row, floats);
+        new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto).DecodeRow(matrix, row, floats);
         return floats;
     }
 
     private static float[] Logits(string path)
     {
-        using TestNetwork network = TestNetwork.Open(path, maxChunk: 16);
+        using TestNetwork network = TestNetwork.Open(path, maxChunk: 16, activations: ActivationFormat.Auto);
         return network.Run(s_tokens, network.NewCache(), 16);
     }
 }

@@ -4,7 +4,7 @@ using Gemma4Edge.Model.ModelFile;
 
 namespace Gemma4Edge.Tests.Model;
 
-/// <summary>A network on a test model, two threads, float32 keys and values unless told otherwise.</summary>
+/// <summary>A network on a test model, two threads, float32 keys and values and exact activations unless told otherwise.</summary>
 internal sealed class TestNetwork : IDisposable
 {
     private readonly LoadedModel _model;
@@ -12,21 +12,23 @@ internal sealed class TestNetwork : IDisposable
     private readonly KvCacheFormat _kv;
     private readonly int _context;
 
-    private TestNetwork(LoadedModel model, int maxChunk, bool skipShared, KvCacheFormat kv, int threads, string? kernel, HeadMode head)
+    private TestNetwork(LoadedModel model, int maxChunk, bool skipShared, KvCacheFormat kv, int threads, string? kernel, ActivationFormat activations, HeadMode head)
     {
         _model = model;
         _kv = kv;
         _context = Math.Min(1024, model.Config.MaxPositionEmbeddings);
         _pool = new WorkerPool(threads);
-        Transformer = new Gemma4Transformer(model.Config, model.Weights, CpuKernels.Select(kernel), _pool, _context, maxChunk, skipShared, head);
+        Transformer = new Gemma4Transformer(model.Config, model.Weights, CpuKernels.Select(kernel), _pool, _context, maxChunk, skipShared, activations, head);
     }
 
     public Gemma4Config Config => _model.Config;
 
     public Gemma4Transformer Transformer { get; }
 
-    public static TestNetwork Open(string path, int maxChunk = 16, bool skipShared = true, KvCacheFormat? kv = null, int threads = 2, string? kernel = null, HeadMode head = HeadMode.Full) =>
-        new(LoadedModel.Open(path), maxChunk, skipShared, kv ?? KvCacheFormat.F32, threads, kernel, head);
+    public static TestNetwork Open(
+        string path, int maxChunk = 16, bool skipShared = true, KvCacheFormat? kv = null, int threads = 2, string? kernel = null,
+        ActivationFormat activations = ActivationFormat.Float, HeadMode head = HeadMode.Full) =>
+        new(LoadedModel.Open(path), maxChunk, skipShared, kv ?? KvCacheFormat.F32, threads, kernel, activations, head);
 
     public static float MaxDifference(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual)
     {

@@ -12,7 +12,7 @@ public sealed unsafe class TwoStageHeadTests : IDisposable
     private readonly WorkerPool _pool = new(2);
     private readonly MatrixMultiplier _multiplier;
 
-    public TwoStageHeadTests() => _multiplier = new MatrixMultiplier(CpuKernels.Select(null), _pool);
+    public TwoStageHeadTests() => _multiplier = new MatrixMultiplier(CpuKernels.Select(null), _pool, ActivationFormat.Auto);
 
     public void Dispose() => _pool.Dispose();
 

@@ -1,3 +1,4 @@
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Tools;
@@ -14,13 +15,13 @@ public sealed class ConfigurationTests : IDisposable
     public void Read_TakesEveryKey()
     {
         Write("10.json", """
-            {"Model":{"Path":"m.gguf","Context":512,"Threads":2,"Kernel":"scalar","Kv":"f32","Head":"two-stage","Sessions":3,"System":"Be short."},
+            {"Model":{"Path":"m.gguf","Context":512,"Threads":2,"Kernel":"scalar","Kv":"f32","Head":"two-stage","Activations":"float","Sessions":3,"System":"Be short."},
              "Mqtt":{"Broker":"mqtt://broker:1884","EmbeddedPort":1885,"Node":"bath","User":"u","ReplyPrefixes":["a/","b/"],"SessionExpirySeconds":7},
              "Queue":{"Capacity":2,"DefaultDeadlineSeconds":9},"Sampling":{"MaxTokens":5,"Temperature":0.5,"TopK":4,"TopP":0.9,"MinP":0.1,"Thinking":true},
              "Telemetry":{"IntervalSeconds":3}}
             """);
         ServiceOptions options = Read();
-        Assert.Equal(new ModelOptions { Path = "m.gguf", Context = 512, Threads = 2, Kernel = "scalar", Kv = KvCacheFormat.F32, Head = HeadMode.TwoStage, Sessions = 3, System = "Be short." }, options.Model);
+        Assert.Equal(new ModelOptions { Path = "m.gguf", Context = 512, Threads = 2, Kernel = "scalar", Kv = KvCacheFormat.F32, Head = HeadMode.TwoStage, Activations = ActivationFormat.Float, Sessions = 3, System = "Be short." }, options.Model);
         Assert.Equal(("bath", "u", 7), (options.Mqtt.Node, options.Mqtt.User, options.Mqtt.SessionExpirySeconds));
         Assert.Equal(new BrokerAddress("broker", 1884), options.Mqtt.Address);
         Assert.Equal(["a/", "b/"], options.Mqtt.ReplyPrefixes);
@@ -63,6 +64,7 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("""{"Model":{"Kernel":"mmx"}}""", "'mmx'", "scalar")]
     [InlineData("""{"Model":{"Kv":"q4"}}""", "'q4'", "one of auto, f32, f16, kv8, k8v4, k4v4, polar4, prod4")]
     [InlineData("""{"Model":{"Head":"half"}}""", "'half'", "one of auto, full, two-stage")]
+    [InlineData("""{"Model":{"Activations":"int4"}}""", "'int4'", "one of auto, float, int8")]
     [InlineData("""{"Queue":{"Capacity":"many"}}""", "'many'", "1 to 1024")]
     [InlineData("""{"Sampling":{"Temperature":"NaN"}}""", "'NaN'", "0 to 10")]
     [InlineData("""{"Sampling":{"Temperature":"0,7"}}""", "'0,7'", "0 to 10")]
