@@ -106,6 +106,7 @@ public sealed class TurboQuantDescriptor : WeightFormat
         if (Scheme == TurboQuantScheme.Q8)
         {
             Require(Layout == TurboQuantStorage.Panel16 && Bits == 8, "8-bit rows in another layout than panels of 8 bits");
+            Require(_levels.Length == 0, "levels, though its codes are their own");
         }
         else if (Scheme is TurboQuantScheme.Tq or TurboQuantScheme.Lattice)
         {
