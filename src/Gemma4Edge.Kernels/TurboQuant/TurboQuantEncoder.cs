@@ -20,6 +20,7 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
     private readonly int _group;
     private readonly float[]? _signs;
     private readonly float[]? _diagonal;
+    private readonly ErrorFeedback? _feedback;
     private readonly bool _bfloat16;
 
     // The piece under way.
@@ -38,8 +39,9 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
     /// <param name="pool">Threads that share the rows of a piece.</param>
     /// <param name="diagonal">s, (columns): every column is multiplied by it first; null = 1. For rotated formats.</param>
     /// <param name="bfloat16">Lattices: whether the weights are bfloat16, so that reproducing them means after rounding.</param>
+    /// <param name="feedback">Levels: what the error of a column adds to those after it; null = nothing. Without a diagonal.</param>
     /// <exception cref="ArgumentException">The columns do not fit the format, or the format contradicts itself.</exception>
-    public TurboQuantEncoder(TurboQuantDescriptor format, int columns, CpuKernels kernels, WorkerPool pool, float[]? diagonal = null, bool bfloat16 = false)
+    public TurboQuantEncoder(TurboQuantDescriptor format, int columns, CpuKernels kernels, WorkerPool pool, float[]? diagonal = null, bool bfloat16 = false, ErrorFeedback? feedback = null)
     {
         ArgumentNullException.ThrowIfNull(format);
         ArgumentNullException.ThrowIfNull(kernels);
@@ -55,6 +57,7 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
         _signs = format.Rotation > 0 ? SignVector.Shared(format.SignSeed, columns) : null;
         _diagonal = diagonal;
         _bfloat16 = bfloat16;
+        _feedback = feedback;
     }
 
     /// <summary>Σ(w − ŵ)² / Σw² over all rows so far, of the weights multiplied by the diagonal if there is one; lattices: ŵ rounded to bfloat16 where w was.</summary>
@@ -133,6 +136,10 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
             BlockRowLayout.EncodeRow(_codec, y, stored);
             BlockRowLayout.DecodeRow(_codec, stored, decoded);
         }
+        else if (_feedback is not null)
+        {
+            EncodeWithFeedback(row, buffers);
+        }
         else
         {
             EncodeGroups(row, y, buffers.Codes, decoded);
@@ -161,6 +168,44 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
             }
 
             Write(row, column, scale, groupCodes);
+        }
+    }
+
+    /// <summary>As <see cref="ErrorFeedback"/> has it, column after column; a group's scale is searched with what is known when it begins.</summary>
+    private void EncodeWithFeedback(int row, Buffers buffers)
+    {
+        ReadOnlySpan<sbyte> levels = _format.LevelSpan;
+        Span<float> errors = buffers.Errors;
+        for (int start = 0; start < _columns; start += _group)
+        {
+            Span<float> targets = buffers.Targets.AsSpan(0, _group);
+            for (int i = 0; i < _group; i++)
+            {
+                ReadOnlySpan<float> factors = _feedback!.Of(start + i);
+                int before = Math.Max(0, factors.Length - i); // columns of the block that the group does not hold
+                targets[i] = buffers.Row[start + i] + TensorPrimitives.Dot(factors[..before], errors.Slice(start + i - factors.Length, before));
+            }
+
+            float scale;
+            fixed (float* group = targets)
+            {
+                scale = _search!.Scale(group, _group);
+            }
+
+            float inverse = scale == 0 ? 0 : 1 / scale;
+            for (int i = 0; i < _group; i++)
+            {
+                int column = start + i;
+                ReadOnlySpan<float> factors = _feedback!.Of(column);
+                int inside = Math.Min(i, factors.Length);
+                float target = targets[i] + TensorPrimitives.Dot(factors[^inside..], errors.Slice(column - inside, inside));
+                int code = LevelSearch.Code(levels, target * inverse);
+                buffers.Codes[i] = (byte)code;
+                buffers.Decoded[column] = scale * levels[code];
+                errors[column] = buffers.Row[column] - buffers.Decoded[column];
+            }
+
+            Write(row, start, scale, buffers.Codes.AsSpan(0, _group));
         }
     }
 
@@ -233,5 +278,9 @@ public sealed unsafe class TurboQuantEncoder : IRangeJob
         public float[] Decoded { get; } = new float[columns];
 
         public byte[] Codes { get; } = new byte[columns];
+
+        public float[] Targets { get; } = new float[columns];
+
+        public float[] Errors { get; } = new float[columns];
     }
 }

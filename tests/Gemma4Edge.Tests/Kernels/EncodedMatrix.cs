@@ -8,13 +8,13 @@ internal sealed unsafe class EncodedMatrix : IDisposable
 {
     private readonly byte* _memory;
 
-    public EncodedMatrix(TurboQuantDescriptor format, float[] weights, int columns, float[]? diagonal = null, bool bfloat16 = false, int threads = 1, int pieceRows = int.MaxValue)
+    public EncodedMatrix(TurboQuantDescriptor format, float[] weights, int columns, float[]? diagonal = null, bool bfloat16 = false, int threads = 1, int pieceRows = int.MaxValue, ErrorFeedback? feedback = null)
     {
         int rows = weights.Length / columns;
         long bytes = format.MatrixBytes(rows, columns);
         _memory = (byte*)NativeMemory.AlignedAlloc((nuint)bytes, 64);
         using var pool = new WorkerPool(threads);
-        var encoder = new TurboQuantEncoder(format, columns, CpuKernels.Select(null), pool, diagonal, bfloat16);
+        var encoder = new TurboQuantEncoder(format, columns, CpuKernels.Select(null), pool, diagonal, bfloat16, feedback);
         bool nested = format.Layout == TurboQuantStorage.Nest;
         byte* lower = _memory + (nested ? NestLayout.UpperBytes(rows, columns) : 0);
         for (int row = 0; row < rows; row += pieceRows)
