@@ -15,14 +15,14 @@ internal static class ConvertVerb
         var weights = new ChoiceOption("--weights", "auto", "Format of the matrices", FormatChoice.Names);
         var tensors = new Option<string[]>("--tensor") { Description = "Format of the tensors with this name; * and ? match anything; may be repeated, the last that matches counts", HelpName = "NAME=FORMAT" };
         var adapter = new Option<string?>("--adapter") { Description = "Add a LoRA adapter (PEFT or Unsloth) to the weights first", HelpName = "DIR" };
-        var calibration = new Option<string?>("--calibration") { Description = "Tune the rotated formats for this text, or JSON lines with text, or prompt and completion", HelpName = "FILE" };
+        var calibration = new Option<string?>("--calibration") { Description = "Choose the codes of tq4, tq3 and tq2 for what the model does with this text, or JSON lines with text, or prompt and completion; not with --adapter", HelpName = "FILE" };
         var threads = new CountOption("--threads", 0, 0, "Threads; 0 = one per core");
         var json = new Option<bool>("--json") { Description = "Print one JSON object" };
         var verb = new Verb(
             "convert",
             "Makes a TurboQuant GGUF (or a plain one) of a Hugging Face folder or a GGUF",
             "gemma4edge convert ./gemma-4-E2B-it e2b.gguf",
-            "gemma4edge convert ./gemma-4-E2B-it e2b.gguf --adapter ./lora --calibration sample.txt",
+            "gemma4edge convert ./gemma-4-E2B-it e2b.gguf --weights tq3 --calibration sample.txt",
             "gemma4edge convert model.gguf small.gguf --weights tq3 --tensor '*o_proj*=tq4'",
             "gemma4edge convert ./gemma-4-E2B-it plain.gguf --weights q8_0")
         {

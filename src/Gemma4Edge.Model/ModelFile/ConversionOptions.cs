@@ -12,7 +12,7 @@ public sealed record ConversionOptions
     /// <summary>Folder of a LoRA adapter to add to the weights first; null = none.</summary>
     public string? Adapter { get; init; }
 
-    /// <summary>Text, or JSON lines with <c>text</c> or <c>prompt</c> and <c>completion</c>, for which the rotated formats are tuned; null = none.</summary>
+    /// <summary>Text, or JSON lines with <c>text</c> or <c>prompt</c> and <c>completion</c>, for which the codes of tq4, tq3 and tq2 are chosen; null = none. Not together with an adapter.</summary>
     public string? Calibration { get; init; }
 
     /// <summary>Threads; 0 = one per core.</summary>
@@ -25,7 +25,7 @@ public sealed record ConversionOptions
 /// <param name="Format">Format it has.</param>
 /// <param name="Bits">Mean bits per weight, scales included.</param>
 /// <param name="Bytes">Size of its data.</param>
-/// <param name="RelativeError">Σ(w − ŵ)² / Σw², of the rescaled weights where calibration rescaled them; 0 = exact.</param>
+/// <param name="RelativeError">Σ(w − ŵ)² / Σw²; 0 = exact. Calibration raises it: it lowers the error of the outputs instead.</param>
 public sealed record ConvertedTensor(string Name, string From, string Format, double Bits, long Bytes, double RelativeError);
 
 /// <summary>A conversion that was asked for and cannot be: an unknown format, a tensor that does not fit it, an adapter of another kind.</summary>

@@ -45,22 +45,6 @@ internal sealed class MatrixSource(string name, StoredTensor tensor, WeightMatri
         }
     }
 
-    /// <summary>Mean square of each column.</summary>
-    public double[] ColumnEnergies()
-    {
-        var energies = new double[Columns];
-        Read((_, _, rows, count) =>
-        {
-            for (int i = 0; i < count * Columns; i++)
-            {
-                energies[i % Columns] += (double)rows[i] * rows[i] / (Rows * (double)Matrices);
-            }
-
-            return true;
-        });
-        return energies;
-    }
-
     /// <summary>The lattice all rows lie on, or null. Random weights are known by their first row.</summary>
     public TurboQuantDescriptor? FindLattice()
     {

@@ -5,10 +5,10 @@ namespace Gemma4Edge.Model.ModelFile;
 /// <summary>Encodes the rows of a source and writes them, a piece at a time.</summary>
 /// <param name="source">The rows.</param>
 /// <param name="format">What to write.</param>
-/// <param name="diagonal">Factors of the columns; null = 1.</param>
+/// <param name="calibration">What the matrix is used with; null = unknown.</param>
 /// <param name="kernels">Decode what was encoded, and rotate.</param>
 /// <param name="pool">Threads.</param>
-internal sealed unsafe class MatrixTarget(MatrixSource source, WeightFormat format, float[]? diagonal, CpuKernels kernels, WorkerPool pool)
+internal sealed unsafe class MatrixTarget(MatrixSource source, WeightFormat format, Calibration? calibration, CpuKernels kernels, WorkerPool pool)
 {
     private double _error;
     private double _energy;
@@ -70,7 +70,7 @@ internal sealed unsafe class MatrixTarget(MatrixSource source, WeightFormat form
         int columns = source.Columns;
         bool nested = descriptor.Layout == TurboQuantStorage.Nest;
         int lowerRowBytes = nested ? columns / 4 : 0;
-        var encoder = new TurboQuantEncoder(descriptor, columns, kernels, pool, diagonal, source.Tensor.Format == QuantFormats.BF16);
+        var encoder = new TurboQuantEncoder(descriptor, columns, kernels, pool, null, source.Tensor.Format == QuantFormats.BF16, calibration?.Feedback(source, descriptor));
         var piece = new byte[descriptor.MatrixBytes(Math.Min(source.PieceRows, source.Rows), columns)];
         var lowerPlane = new byte[(long)source.Rows * lowerRowBytes]; // stands behind all upper panels
         source.Read((_, first, rows, count) =>

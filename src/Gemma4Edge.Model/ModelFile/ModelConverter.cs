@@ -6,7 +6,7 @@ namespace Gemma4Edge.Model.ModelFile;
 /// <summary>Makes one GGUF of a Hugging Face folder or another GGUF: tensor by tensor, a piece of rows at a time, so that memory does not grow with the model.</summary>
 /// <remarks>
 /// The bytes depend on the source and the options only, not on the CPU or the number of threads; with calibration, on the CPU's rounding too, since
-/// the factors come from running the network.
+/// the codes are chosen by running the network.
 /// </remarks>
 public sealed class ModelConverter
 {
@@ -42,6 +42,11 @@ public sealed class ModelConverter
     {
         ArgumentNullException.ThrowIfNull(options);
         CheckTarget(target);
+        if (options.Adapter is not null && options.Calibration is not null)
+        {
+            throw new ConversionException("Calibration runs the source, which has no adapter: convert with the adapter to bf16 first, then that file with the calibration.");
+        }
+
         List<MappedFile> adapterFiles = [];
         try
         {
@@ -179,16 +184,8 @@ public sealed class ModelConverter
         _cancellation.ThrowIfCancellationRequested();
         string name = TensorNames.ToGguf(source.Name);
         WeightFormat format = _formats.Of(source.Name, source.Columns, source.FindLattice);
-        string? diagonalName = null;
-        float[]? diagonal = format is TurboQuantDescriptor { Rotation: > 0 } ? calibration?.Diagonal(source) : null;
-        if (diagonal is not null)
-        {
-            diagonalName = $"{name}.diag";
-            AddVector(writer, diagonalName, "f32", diagonal);
-        }
-
-        var target = new MatrixTarget(source, format, diagonal, _kernels, pool);
-        writer.AddTensor(name, format, source.Tensor.Shape, file => target.Write(file, written), diagonalName);
+        var target = new MatrixTarget(source, format, calibration, _kernels, pool);
+        writer.AddTensor(name, format, source.Tensor.Shape, file => target.Write(file, written));
         long bytes = source.Matrices * format.MatrixBytes(source.Rows, source.Columns);
         _report.Add(() => new ConvertedTensor(name, source.Tensor.FormatName, format.Name, 8.0 * bytes / source.Tensor.Count, bytes, target.RelativeError));
     }
