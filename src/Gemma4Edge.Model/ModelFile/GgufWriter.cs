@@ -12,7 +12,7 @@ namespace Gemma4Edge.Model.ModelFile;
 /// The layout stands at <see cref="GgufFile"/>, what is ours in it at <see cref="TurboQuantKeys"/>. Not thread-safe.
 /// Checksums are known when the data is written, so the header is written twice, the second time with them.
 /// </remarks>
-internal sealed class GgufWriter
+internal sealed unsafe partial class GgufWriter
 {
     /// <summary>Tensors start on a page of any kernel we run on (the Pi 5's has 16 KiB), so that advice for one does not touch another.</summary>
     public const int PageAlignment = 16_384;
@@ -101,6 +101,7 @@ internal sealed class GgufWriter
     /// <exception cref="InvalidOperationException">A tensor's data had another length than declared.</exception>
     public void Write(string path)
     {
+        CheckTarget(path);
         string unfinished = $"{path}.partial"; // one name: what a killed run left behind, the next one replaces
         var file = new FileStream(unfinished, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
         try
@@ -128,6 +129,29 @@ internal sealed class GgufWriter
         {
             File.Delete(unfinished);
             throw;
+        }
+    }
+
+    /// <summary>Refuses a place where no file can be made, or where something stands that is none: a rename would replace even a device.</summary>
+    /// <exception cref="IOException">Says what stands there.</exception>
+    internal static void CheckTarget(string path)
+    {
+        if (path.Length == 0)
+        {
+            throw new IOException("The file to make has no name.");
+        }
+
+        string folder = Path.GetDirectoryName(Path.GetFullPath(path)) ?? path;
+        if (Directory.Exists(path) || !Directory.Exists(folder))
+        {
+            throw new IOException(Directory.Exists(path) ? $"{path} is a folder: name the file to make." : $"{path} can't be made: there is no folder {folder}.");
+        }
+
+        const int CurrentFolder = -100, TypeMask = 1, StatusBytes = 256, ModeOffset = 28, TypeBits = 0xF000, RegularFile = 0x8000; // statx: the same on every CPU
+        byte* status = stackalloc byte[StatusBytes];
+        if (Status(CurrentFolder, path, 0, TypeMask, status) == 0 && (*(ushort*)(status + ModeOffset) & TypeBits) != RegularFile)
+        {
+            throw new IOException($"{path} is no regular file and is not replaced: name another file to make.");
         }
     }
 
@@ -212,6 +236,9 @@ internal sealed class GgufWriter
         writer.Write((ulong)utf8.Length);
         writer.Write(utf8);
     }
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Status(int folder, string path, int flags, uint mask, byte* status);
 
     private sealed record Entry(string Name, WeightFormat Format, int[] Shape, long Offset, long Bytes, Action<Stream> WriteData);
 

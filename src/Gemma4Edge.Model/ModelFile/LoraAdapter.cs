@@ -28,6 +28,7 @@ internal sealed class LoraAdapter
     private const int MaxJsonBytes = 4 << 20;
     private const int MaxRank = 4096;
     private const string PeftPrefix = "base_model.model.";
+    private const string ConfigFile = "adapter_config.json";
     private const string WeightsFile = "adapter_model.safetensors";
 
     // Ways to begin a training that take a part of the base weights away: the adapter fits only what was left.
@@ -72,14 +73,13 @@ internal sealed class LoraAdapter
     /// <exception cref="ModelFileException">A file is missing or damaged, or asks for what can't be merged.</exception>
     public static LoraAdapter Read(string folder, List<MappedFile> files)
     {
-        var config = JsonSection.Read(Path.Combine(folder, "adapter_config.json"), MaxJsonBytes);
-        string path = Path.Combine(folder, WeightsFile);
-        if (!File.Exists(path))
+        if (Array.Find([ConfigFile, WeightsFile], name => !File.Exists(Path.Combine(folder, name))) is { } missing)
         {
-            throw new ModelFileException(folder, 0, $"The adapter has no {WeightsFile}.", "Save it again as safetensors, the default of PEFT and Unsloth.");
+            throw new ModelFileException(folder, 0, $"The adapter has no {missing}.", $"Name the folder that PEFT or Unsloth saved, with {ConfigFile} and {WeightsFile}.");
         }
 
-        files.Add(new MappedFile(path));
+        var config = JsonSection.Read(Path.Combine(folder, ConfigFile), MaxJsonBytes);
+        files.Add(new MappedFile(Path.Combine(folder, WeightsFile)));
         var tensors = new TensorTable(folder, name => name);
         SafetensorsFile.Read(files[^1], tensors);
         return new LoraAdapter(folder, config, tensors);

@@ -41,7 +41,7 @@ public sealed class ModelConverter
     public static IReadOnlyList<ConvertedTensor> Convert(string source, string target, ConversionOptions options, Action<string, long, long> progress, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(options);
-        CheckTarget(target);
+        GgufWriter.CheckTarget(target); // now, not only when the lattices are found
         if (options.Adapter is not null && options.Calibration is not null)
         {
             throw new ConversionException("Calibration runs the source, which has no adapter: convert with the adapter to bf16 first, then that file with the calibration.");
@@ -57,21 +57,6 @@ public sealed class ModelConverter
         finally
         {
             adapterFiles.ForEach(file => file.Dispose());
-        }
-    }
-
-    /// <summary>Refuses at once what would only come out when the new file is to be made.</summary>
-    private static void CheckTarget(string target)
-    {
-        if (Directory.Exists(target))
-        {
-            throw new IOException($"{target} is a folder: name the file to make.");
-        }
-
-        string folder = Path.GetDirectoryName(Path.GetFullPath(target))!;
-        if (!Directory.Exists(folder))
-        {
-            throw new DirectoryNotFoundException($"{target} can't be made: there is no folder {folder}.");
         }
     }
 

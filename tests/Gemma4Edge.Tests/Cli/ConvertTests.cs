@@ -68,6 +68,18 @@ public sealed class ConvertTests
         CliResult nowhere = await TestCli.RunAsync("convert", TestData.DemoModel, "/nowhere/deep/m.gguf");
         Assert.Equal(ExitCode.Failed, nowhere.Code);
         Assert.Contains("no folder /nowhere/deep", nowhere.Error, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Failed, (await TestCli.RunAsync("convert", TestData.DemoModel, "")).Code);
+
+        using var fifo = new TempFile(); // a rename would replace any device, /dev/null too
+        File.Delete(fifo.Path);
+        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", fifo.Path))
+        {
+            await mkfifo.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+
+        CliResult device = await TestCli.RunAsync("convert", TestData.DemoModel, fifo.Path);
+        Assert.Equal(ExitCode.Failed, device.Code);
+        Assert.Contains("no regular file", device.Error, StringComparison.Ordinal);
     }
 
     [Fact]
