@@ -61,6 +61,21 @@ public sealed unsafe class TurboQuantEncoderTests
         Assert.All(matrix.Decode(), value => Assert.Equal(0, value));
     }
 
+    /// <summary>Kernels keep a row, or a panel of it, on their stacks: those of the pool's threads are the smaller ones.</summary>
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void LongestRows_CanBeMultiplied(string format)
+    {
+        const int Longest = TurboQuantDescriptor.MaxColumns;
+        TurboQuantDescriptor descriptor = Find(format, Longest);
+        using var matrix = new EncodedMatrix(descriptor, EncodedMatrix.WeightsFor(descriptor, 17 * Longest, seed: 6), Longest);
+        using var pool = new WorkerPool(2);
+        float[] x = EncodedMatrix.Gaussian(2 * Longest, seed: 7);
+        var y = new float[2 * 17];
+        new MatrixMultiplier(CpuKernels.Select(null), pool, ActivationFormat.Auto).Multiply(matrix.Matrix, x, y, 2);
+        Assert.All(y, value => Assert.True(float.IsFinite(value) && value != 0));
+    }
+
     [Fact]
     public void Diagonal_IsUndoneByTheDecoder()
     {
