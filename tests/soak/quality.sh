@@ -45,16 +45,14 @@ print(f"| {name} | {answers['exact_percent']:.1f} | {answers['calls_percent']:.1
 PY
 }
 
-# Weights, with exact keys and values. The TurboQuant formats multiply 8-bit activations, the others floats; the same weights decoded to
-# floats show what the activations add.
+# Weights, with exact keys and values, as users run them; then the same weights with exact activations: what rounding those to 8 bits adds.
 header "weights"
 for weights in bf16 q8_0 q4_0 q8 tq4 tq3 tq2 polar4 prod4; do
     "$gemma4edge" convert "$reference" "$models/$weights.gguf" --weights "$weights" > "$models/$weights.txt"
     row "$weights, $(tail -1 "$models/$weights.txt" | grep -o '[0-9.]* MB read')" "$models/$weights.gguf" --kv f32
 done
-for weights in q8 tq4 tq3 tq2; do
-    "$gemma4edge" convert "$models/$weights.gguf" "$models/decoded.gguf" --tensor '*=f32' > /dev/null
-    row "$weights, float activations" "$models/decoded.gguf" --kv f32
+for weights in q8_0 q4_0 q8 tq4 tq3 tq2; do
+    row "$weights, float activations" "$models/$weights.gguf" --kv f32 --activations float
 done
 for weights in tq4 tq3 tq2; do # tuned for the text the model is then judged by: the most that calibration can give
     "$gemma4edge" convert "$reference" "$models/tuned.gguf" --weights "$weights" --calibration "$items" > /dev/null
