@@ -6,13 +6,14 @@ namespace Gemma4Edge.Kernels;
 /// <remarks>
 /// With the errors e = w − ŵ of a rotated row and the moments H of its inputs, the output is off by e·H·eᵀ. H = U·D·Uᵀ with U upper triangular and 1 on its
 /// diagonal makes that Σ_k D_k·(e_k + Σ_{j&lt;k} e_j·U_jk)², so column k is coded as w_k + Σ_{j&lt;k} e_j·U_jk: nothing but its own rounding remains.
-/// H = R·M·Rᵀ/N + 0.01·mean of its diagonal, R the matrix's signs and rotation; it is taken in blocks of columns, for less memory and text.
+/// H = R·M·Rᵀ/N + 0.1·mean of its diagonal, R the matrix's signs and rotation; it is taken in blocks of columns, for less memory and text.
 /// Source: Frantar et al., "GPTQ"; Chee et al., "QuIP" (LDLQ), which are the same. Immutable.
 /// </remarks>
 public sealed unsafe class ErrorFeedback : IRangeJob
 {
-    /// <summary>Part of the mean that is added to the diagonal: it bounds what a direction the text never showed may do.</summary>
-    private const double Damping = 0.01;
+    /// <summary>Part of the mean that is added to the diagonal: it bounds how much worse inputs fare that the text seldom showed.</summary>
+    /// <remarks>Usual is 0.01. On the demo model 0.1 loses nothing in the hidden states of other answers and gains 13 % of KL on other text: tests/soak/quality.md.</remarks>
+    private const double Damping = 0.1;
 
     private readonly InputMoments _moments;
     private readonly int _span;
