@@ -10,13 +10,16 @@ namespace Gemma4Edge.Kernels;
 /// </remarks>
 internal static unsafe class HalfBits
 {
+    /// <summary>How far a half's fields are moved.</summary>
+    internal const byte FieldShift = 13;
+
     private const float TwoTo112 = 5192296858534827628530496329220096f;
 
     /// <summary>Clears the copies of the sign that shifting a sign-extended half leaves above the exponent.</summary>
     private const int SignAndFields = unchecked((int)0x8FFFE000);
 
     /// <summary>Fields of 65504 before the exponent is set right; above it are infinity and NaN.</summary>
-    private const int LargestFinite = 0x7BFF << 13;
+    private const int LargestFinite = 0x7BFF << FieldShift;
 
     private const int InfinityBits = 0x7F800000;
 
@@ -25,24 +28,24 @@ internal static unsafe class HalfBits
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static float ReadScale(byte* half)
     {
-        return BitConverter.Int32BitsToSingle((Unsafe.ReadUnaligned<short>(half) << 13) & SignAndFields) * TwoTo112;
+        return BitConverter.Int32BitsToSingle((Unsafe.ReadUnaligned<short>(half) << FieldShift) & SignAndFields) * TwoTo112;
     }
 
     /// <summary>Eight scales, sign-extended to 32 bits, as <see cref="ReadScale"/> reads one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector256<float> Scales(Vector256<int> halves) =>
-        ((halves << 13) & Vector256.Create(SignAndFields)).AsSingle() * Vector256.Create(TwoTo112);
+        ((halves << FieldShift) & Vector256.Create(SignAndFields)).AsSingle() * Vector256.Create(TwoTo112);
 
-    /// <summary>Four scales, sign-extended to 32 bits, as <see cref="ReadScale"/> reads one.</summary>
+    /// <summary>Four scales, sign-extended to 32 bits and moved up by <see cref="FieldShift"/>, as <see cref="ReadScale"/> reads one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector128<float> Scales(Vector128<int> halves) =>
-        ((halves << 13) & Vector128.Create(SignAndFields)).AsSingle() * Vector128.Create(TwoTo112);
+    internal static Vector128<float> WidenedScales(Vector128<int> shifted) =>
+        (shifted & Vector128.Create(SignAndFields)).AsSingle() * Vector128.Create(TwoTo112);
 
     /// <summary>Eight halves, sign-extended to 32 bits. Exact for every value, infinities and NaN included.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector256<float> ToSingle(Vector256<int> halves)
     {
-        Vector256<int> fields = (halves << 13) & Vector256.Create(SignAndFields);
+        Vector256<int> fields = (halves << FieldShift) & Vector256.Create(SignAndFields);
         Vector256<float> value = fields.AsSingle() * Vector256.Create(TwoTo112);
         Vector256<int> special = Vector256.GreaterThan(fields & Vector256.Create(int.MaxValue), Vector256.Create(LargestFinite)) & Vector256.Create(InfinityBits);
         return (value.AsInt32() | special).AsSingle();
@@ -52,7 +55,7 @@ internal static unsafe class HalfBits
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector128<float> ToSingle(Vector128<int> halves)
     {
-        Vector128<int> fields = (halves << 13) & Vector128.Create(SignAndFields);
+        Vector128<int> fields = (halves << FieldShift) & Vector128.Create(SignAndFields);
         Vector128<float> value = fields.AsSingle() * Vector128.Create(TwoTo112);
         Vector128<int> special = Vector128.GreaterThan(fields & Vector128.Create(int.MaxValue), Vector128.Create(LargestFinite)) & Vector128.Create(InfinityBits);
         return (value.AsInt32() | special).AsSingle();

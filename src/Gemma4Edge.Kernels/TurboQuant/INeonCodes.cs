@@ -2,8 +2,11 @@ using System.Runtime.Intrinsics;
 
 namespace Gemma4Edge.Kernels;
 
-/// <summary>What the NEON kernels need to know of a number of bits: how to turn the codes of a quarter of a panel into levels.</summary>
-/// <remarks>Everything is inlined into the loops: a call would spill their accumulators.</remarks>
+/// <summary>What the NEON kernels need to know of a number of bits: how to turn codes of a panel into levels.</summary>
+/// <remarks>
+/// Everything is inlined into the loops: a call would spill their accumulators. A step's codes are loaded once, by one method, because the compiler would
+/// keep in a register, and copy, what it sees loaded twice.
+/// </remarks>
 internal unsafe interface INeonCodes<TSelf>
     where TSelf : struct, INeonCodes<TSelf>
 {
@@ -16,12 +19,16 @@ internal unsafe interface INeonCodes<TSelf>
     /// <summary>Puts the table of levels into registers.</summary>
     static abstract TSelf Open(in PanelProduct.LevelTable levels);
 
-    /// <summary>The tiles of 4 rows × 4 columns at columns [<paramref name="column"/>, column + 16) of a step.</summary>
-    /// <param name="step">The step's first byte for rows 0–3, the 16th for rows 4–7 …</param>
-    /// <param name="column">0 or 16.</param>
-    /// <param name="t0">Columns 0–3: per row four levels, rows in the four 32-bit lanes.</param>
-    /// <param name="t1">Columns 4–7.</param>
-    /// <param name="t2">Columns 8–11.</param>
-    /// <param name="t3">Columns 12–15.</param>
-    void Load(byte* step, int column, out Vector128<sbyte> t0, out Vector128<sbyte> t1, out Vector128<sbyte> t2, out Vector128<sbyte> t3);
+    /// <summary>
+    /// 4 rows of a step, from its first byte for rows 0–3, from the 16th for rows 4–7 …: tile k has the columns 4k to 4k + 3, per row four levels, rows in the
+    /// four 32-bit lanes.
+    /// </summary>
+    void Load(
+        byte* step, out Vector128<sbyte> t0, out Vector128<sbyte> t1, out Vector128<sbyte> t2, out Vector128<sbyte> t3,
+        out Vector128<sbyte> t4, out Vector128<sbyte> t5, out Vector128<sbyte> t6, out Vector128<sbyte> t7);
+
+    /// <summary>2 rows of a step, as <c>Load</c> has 4, from its first byte for rows 0–1, from the 8th for rows 2–3 …</summary>
+    void LoadTwoRows(
+        byte* step, out Vector64<sbyte> t0, out Vector64<sbyte> t1, out Vector64<sbyte> t2, out Vector64<sbyte> t3,
+        out Vector64<sbyte> t4, out Vector64<sbyte> t5, out Vector64<sbyte> t6, out Vector64<sbyte> t7);
 }

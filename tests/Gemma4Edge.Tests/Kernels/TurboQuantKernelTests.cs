@@ -6,7 +6,10 @@ namespace Gemma4Edge.Tests.Kernels;
 public sealed unsafe class TurboQuantKernelTests
 {
     private static readonly (int Rows, int Columns, int[] Tokens)[] s_shapes =
-        [(1, 32, [1, 2]), (16, 64, [1, 4]), (17, 96, [1, 3]), (31, 256, [1, 5]), (40, 128, [1, 97]), (18, 1536, [1, 6]), (16, 6144, [1])];
+        [
+            (1, 32, [1, 2, 4]), (16, 64, [1, 4, 7]), (17, 96, [1, 3]), (33, 160, [1, 2, 3, 4, 5, 6, 7, 8, 9]), (31, 256, [1, 5]), (40, 128, [1, 97]),
+            (18, 1536, [1, 6]), (16, 6144, [1, 4]),
+        ];
 
     public static TheoryData<string, string> Kernels()
     {
