@@ -36,6 +36,10 @@ internal static unsafe class HalfBits
     internal static Vector256<float> Scales(Vector256<int> halves) =>
         ((halves << FieldShift) & Vector256.Create(SignAndFields)).AsSingle() * Vector256.Create(TwoTo112);
 
+    /// <summary>Four scales, sign-extended to 32 bits, as <see cref="ReadScale"/> reads one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector128<float> Scales(Vector128<int> halves) => WidenedScales(halves << FieldShift);
+
     /// <summary>Four scales, sign-extended to 32 bits and moved up by <see cref="FieldShift"/>, as <see cref="ReadScale"/> reads one.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector128<float> WidenedScales(Vector128<int> shifted) =>
