@@ -28,7 +28,6 @@ public sealed class Gemma4Transformer
     /// <param name="weights">Its weights; must stay valid as long as this object is used.</param>
     /// <param name="kernels">Which instruction set computes.</param>
     /// <param name="pool">Threads that share the rows of a matrix and the heads of attention.</param>
-    /// <param name="context">Longest sequence, in tokens.</param>
     /// <param name="maxChunk">Most tokens of one <see cref="Forward"/>.</param>
     /// <param name="skipShared">Whether prompt tokens leave the network below the KV-shared layers, which write nothing they are needed for.
     /// The logits are the same; off is for checking that.</param>
@@ -37,7 +36,7 @@ public sealed class Gemma4Transformer
     /// <exception cref="ActivationFormatException">8-bit activations were asked for, but no matrix has kernels for them.</exception>
     /// <exception cref="HeadModeException">This head cannot be computed so.</exception>
     public Gemma4Transformer(
-        Gemma4Config config, Gemma4Weights weights, CpuKernels kernels, WorkerPool pool, int context, int maxChunk, bool skipShared, ActivationFormat activations, HeadMode head = HeadMode.Full)
+        Gemma4Config config, Gemma4Weights weights, CpuKernels kernels, WorkerPool pool, int maxChunk, bool skipShared, ActivationFormat activations, HeadMode head = HeadMode.Full)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(weights);

@@ -34,7 +34,7 @@ public sealed class InferenceEngine : IDisposable
         DefaultSampling.Check();
         Sampler = new Sampler(Config.VocabSize);
         _pool = new WorkerPool(options.Threads > 0 ? options.Threads : WorkerPool.DefaultThreads);
-        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, Context, _prefillChunk, options.SkipShared, options.Activations, options.Head);
+        Transformer = new Gemma4Transformer(Config, model.Weights, kernels, _pool, _prefillChunk, options.SkipShared, options.Activations, options.Head);
         if (Transformer.WinnerRanks is not null)
         {
             model.ExpectHeadRows();

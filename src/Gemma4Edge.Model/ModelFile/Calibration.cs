@@ -64,7 +64,7 @@ internal sealed unsafe class Calibration
         var calibration = new Calibration(model.Weights, kernels, pool);
         int context = Math.Min(Context, model.Config.MaxPositionEmbeddings);
         List<CalibrationText> texts = CalibrationText.Read(path, model.OpenTokenizer(), context, MaxTokens);
-        var network = new Gemma4Transformer(model.Config, model.Weights, kernels, pool, context, maxChunk: 64, skipShared: true, ActivationFormat.Float);
+        var network = new Gemma4Transformer(model.Config, model.Weights, kernels, pool, maxChunk: 64, skipShared: true, ActivationFormat.Float);
         network.Multiplier.Observer = calibration.Observe;
         long total = texts.Sum(text => (long)text.Tokens.Length), done = 0;
         float promptWeight = (float)(texts.Sum(text => (double)text.AnswerCount) / Math.Max(1, texts.Sum(text => (double)text.PromptCount)));

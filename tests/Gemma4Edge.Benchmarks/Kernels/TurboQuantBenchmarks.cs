@@ -79,6 +79,7 @@ public unsafe class TurboQuantBenchmarks : IRangeJob, IDisposable
     [Benchmark(Baseline = true)]
     public ulong Read()
     {
+        _sum = 0;
         _next = (_next + 1) % _matrices.Count;
         _pool.Run(this, Rows / 16, Rows / 16 / (8 * Threads));
         return _sum;

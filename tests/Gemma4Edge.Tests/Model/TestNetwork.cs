@@ -18,7 +18,7 @@ internal sealed class TestNetwork : IDisposable
         _kv = kv;
         _context = Math.Min(1024, model.Config.MaxPositionEmbeddings);
         _pool = new WorkerPool(threads);
-        Transformer = new Gemma4Transformer(model.Config, model.Weights, CpuKernels.Select(kernel), _pool, _context, maxChunk, skipShared, activations, head);
+        Transformer = new Gemma4Transformer(model.Config, model.Weights, CpuKernels.Select(kernel), _pool, maxChunk, skipShared, activations, head);
     }
 
     public Gemma4Config Config => _model.Config;

@@ -34,7 +34,7 @@ public class TransformerTests
     {
         using LoadedModel model = LoadedModel.Open(TestData.Path("oracle/tiny-a-f32.gguf"));
         using var pool = new WorkerPool(1);
-        float[] Logits(Gemma4Config config) => [.. new Gemma4Transformer(config, model.Weights, CpuKernels.Select(null), pool, 16, 16, skipShared: true, ActivationFormat.Float)
+        float[] Logits(Gemma4Config config) => [.. new Gemma4Transformer(config, model.Weights, CpuKernels.Select(null), pool, 16, skipShared: true, ActivationFormat.Float)
             .Forward(s_prompt.AsSpan(0, 8), new KvCache(config, KvCacheFormat.F32, 16, 16), LogitRows.Last, CancellationToken.None)];
 
         float[] raw = Logits(model.Config with { FinalLogitSoftcapping = 0 });
