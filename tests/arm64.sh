@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs what depends on the instruction set as arm64 code under qemu, the kernel and the network tests, on cortex-a72 (no dot product: Pi 4)
+# Runs what depends on the instruction set as arm64 code under qemu, the kernel, the network and the conversion tests, on cortex-a72 (no dot product: Pi 4)
 # and cortex-a76 (dot product: Pi 5).
 # Needs qemu-user and, once, the network for the arm64 libraries (kept in ~/.cache/gemma4edge/arm64-root). Closes on `N passed, N failed, N skipped`.
 set -uo pipefail
@@ -29,7 +29,7 @@ passed=0 failed=0 skipped=0
 for cpu in cortex-a72 cortex-a76; do
   log=$(mktemp)
   timeout 1200 qemu-aarch64 -cpu "$cpu" -L "$root" "$out/Gemma4Edge.Tests" -noColor -noLogo \
-    -parallel none -class 'Gemma4Edge.Tests.Kernels.*' -class '*.OracleTests' -class '*.TransformerTests' </dev/null >"$log" 2>&1
+    -parallel none -class 'Gemma4Edge.Tests.Kernels.*' -class '*.OracleTests' -class '*.TransformerTests' -class '*.ConvertedModelTests' </dev/null >"$log" 2>&1
   code=$?
   # "Total: 30, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1.2s"
   read -r total errors fails skips unrun _ < <(grep -o 'Total: .*' "$log" | tail -1 | tr -c '0-9\n' ' '; echo 0 0 0 0 0)
