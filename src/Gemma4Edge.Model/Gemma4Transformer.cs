@@ -63,6 +63,9 @@ public sealed class Gemma4Transformer
     /// <summary>How good the shortlists of the two-stage head were; null = the head is full.</summary>
     public WinnerRanks? WinnerRanks => _twoStageHead?.WinnerRanks;
 
+    /// <summary>Called when a shortlist has been computed: what was read for it is not needed again soon. Null = nobody.</summary>
+    public Action? ShortlistRead { get; set; }
+
     /// <summary>Where every product of the network passes.</summary>
     internal MatrixMultiplier Multiplier => _multiplier;
 
@@ -115,6 +118,7 @@ public sealed class Gemma4Transformer
         if (want == LogitRows.Shortlist && _twoStageHead is { } head)
         {
             head.Run(a.Hidden, a.Logits, _config.FinalLogitSoftcapping);
+            ShortlistRead?.Invoke();
             return a.Logits;
         }
 

@@ -38,6 +38,7 @@ public sealed class InferenceEngine : IDisposable
         if (Transformer.WinnerRanks is not null)
         {
             model.ExpectHeadRows();
+            Transformer.ShortlistRead = model.ReleaseHeadRows;
         }
     }
 
