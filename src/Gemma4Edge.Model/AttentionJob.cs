@@ -19,6 +19,7 @@ internal sealed class AttentionJob(Gemma4Config config, WorkerPool pool) : IRang
     private static Scratch? s_scratch;
 
     private readonly AttentionSums _total = new();
+    private readonly List<AttentionQueries> _queries = []; // of one decoded token, by key/value head: every run reads them
     private AttentionSums[] _runs = [];
     private Activations? _activations;
     private KvPlane? _keys;
@@ -57,7 +58,7 @@ internal sealed class AttentionJob(Gemma4Config config, WorkerPool pool) : IRang
         {
             if (_runCount > 0)
             {
-                RunOfPositions(item, scratch);
+                RunOfPositions(item, scratch.Kernel);
             }
             else
             {
@@ -83,12 +84,20 @@ internal sealed class AttentionJob(Gemma4Config config, WorkerPool pool) : IRang
             }
         }
 
-        pool.Run(this, _runCount * _kvHeads, grain: 1);
-        Scratch scratch = s_scratch ??= new Scratch();
         for (int kvHead = 0; kvHead < _kvHeads; kvHead++)
         {
-            Load(scratch.Queries, 0, 1, kvHead);
-            _total.Clear(scratch.Queries);
+            if (kvHead == _queries.Count)
+            {
+                _queries.Add(new AttentionQueries());
+            }
+
+            Load(_queries[kvHead], 0, 1, kvHead);
+        }
+
+        pool.Run(this, _runCount * _kvHeads, grain: 1);
+        for (int kvHead = 0; kvHead < _kvHeads; kvHead++)
+        {
+            _total.Clear(_queries[kvHead]);
             foreach (AttentionSums run in _runs.AsSpan(kvHead * _runCount, _runCount))
             {
                 _total.Merge(run);
@@ -99,20 +108,14 @@ internal sealed class AttentionJob(Gemma4Config config, WorkerPool pool) : IRang
     }
 
     /// <summary>One key/value head of one row over a run of its positions; the sums stay for <see cref="Decode"/>.</summary>
-    private void RunOfPositions(int item, Scratch scratch)
+    private void RunOfPositions(int item, AttentionKernel kernel)
     {
-        Load(scratch.Queries, 0, 1, item / _runCount);
-        _runs[item].Clear(scratch.Queries);
+        int kvHead = item / _runCount;
+        AttentionQueries queries = _queries[kvHead];
+        _runs[item].Clear(queries);
         int runPositions = _runBlocks * AttentionKernel.BlockPositions;
-        int start = (scratch.Queries.From / AttentionKernel.BlockPositions * AttentionKernel.BlockPositions) + (item % _runCount * runPositions);
-        scratch.Kernel.Attend(
-            scratch.Queries,
-            _keys!,
-            _values!,
-            item / _runCount,
-            Math.Max(start, scratch.Queries.From),
-            Math.Min(start + runPositions, scratch.Queries.To),
-            _runs[item]);
+        int start = (queries.From / AttentionKernel.BlockPositions * AttentionKernel.BlockPositions) + (item % _runCount * runPositions);
+        kernel.Attend(queries, _keys!, _values!, kvHead, Math.Max(start, queries.From), Math.Min(start + runPositions, queries.To), _runs[item]);
     }
 
     /// <summary>One key/value head of some rows over all they see.</summary>

@@ -55,7 +55,7 @@ public sealed class AttentionSums
         ArgumentNullException.ThrowIfNull(other);
         for (int query = 0; query < _count; query++)
         {
-            if (other._sum[query] > 0)
+            if (other._sum[query] != 0) // 0: it saw nothing; what is no number must stay none
             {
                 float max = Math.Max(_max[query], other._max[query]);
                 Rescale(query, max);

@@ -100,6 +100,34 @@ public sealed class AttentionKernelTests
         Assert.All(Attend(keys, values, [new Token(query, 7, Count)]).Zip(output), pair => Assert.Equal(pair.First, pair.Second, 1e-6));
     }
 
+    /// <summary>A key that is no number in one of two runs: the answer must not be made of the other run alone.</summary>
+    [Fact]
+    public void Merge_KeepsWhatIsNoNumber()
+    {
+        const int HeadDim = 32, Count = 128;
+        KvPlane keys = Plane(KvFormat.F32, HeadDim, 0, Count), values = Plane(KvFormat.F32, HeadDim, 2, Count);
+        Fill(keys, Count, 1);
+        Fill(values, Count, 1000);
+        var notNumbers = new float[2 * HeadDim];
+        Array.Fill(notNumbers, float.NaN);
+        keys.Write(100, notNumbers);
+        var queries = new AttentionQueries();
+        queries.Clear(HeadDim);
+        queries.Add(RandomWeights.Floats(HeadDim, 5), keys, 0, Count);
+        AttentionSums merged = new(), run = new();
+        merged.Clear(queries);
+        foreach (int first in (int[])[0, 64])
+        {
+            run.Clear(queries);
+            new AttentionKernel().Attend(queries, keys, values, 1, first, first + 64, run);
+            merged.Merge(run);
+        }
+
+        var output = new float[HeadDim];
+        merged.Write(0, values, output);
+        Assert.All(output, value => Assert.True(float.IsNaN(value)));
+    }
+
     /// <summary>What an earlier use left in the buffers, here not a number, must not be seen.</summary>
     [Fact]
     public void Attend_DoesNotSee_WhatTheBuffersHeld()
