@@ -16,7 +16,7 @@ public sealed unsafe class MappedRangeTests
         Assert.Equal((0, 0), (whole.CountResidentBytes(), odd.CountResidentBytes()));
 
         Assert.Equal(0, file.Span((Length / 2) + 100, 1)[0]);
-        Assert.InRange(whole.CountResidentBytes()!.Value, Environment.SystemPageSize, Math.Max(64 << 10, Environment.SystemPageSize)); // with the neighbours that come along
+        Assert.InRange(whole.CountResidentBytes()!.Value, Environment.SystemPageSize, Length); // how many neighbours come along is the kernel's choice
         Assert.Equal(10, odd.CountResidentBytes());
 
         for (int at = 0; at < Length; at += Environment.SystemPageSize)
