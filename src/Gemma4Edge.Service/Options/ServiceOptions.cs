@@ -1,0 +1,53 @@
+using Microsoft.Extensions.Configuration;
+
+namespace Gemma4Edge.Service;
+
+/// <summary>Everything that can be configured, checked. Sections and keys have the names of the properties.</summary>
+public sealed record ServiceOptions
+{
+    /// <summary>The model and how it runs.</summary>
+    public required ModelOptions Model { get; init; }
+
+    /// <summary>The broker and this node's name on it.</summary>
+    public MqttOptions Mqtt { get; init; } = new();
+
+    /// <summary>The line in front of the model.</summary>
+    public QueueOptions Queue { get; init; } = new();
+
+    /// <summary>What a request gets that does not say otherwise.</summary>
+    public SamplingDefaults Sampling { get; init; } = new();
+
+    /// <summary>The tools declared to the model.</summary>
+    public ToolsOptions Tools { get; init; } = new();
+
+    /// <summary>What is published about the node.</summary>
+    public TelemetryOptions Telemetry { get; init; } = new();
+
+    /// <summary>Reads and checks a configuration.</summary>
+    /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
+    public static ServiceOptions Read(IConfigurationRoot configuration)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        var options = new ServiceOptions
+        {
+            Model = ModelOptions.Read(new OptionReader(configuration, "Model")),
+            Mqtt = MqttOptions.Read(new OptionReader(configuration, "Mqtt")),
+            Queue = QueueOptions.Read(new OptionReader(configuration, "Queue")),
+            Sampling = SamplingDefaults.Read(new OptionReader(configuration, "Sampling")),
+            Tools = ToolsOptions.Read(new OptionReader(configuration, "Tools")),
+            Telemetry = TelemetryOptions.Read(new OptionReader(configuration, "Telemetry")),
+        };
+        string[] sections = [nameof(Model), nameof(Mqtt), nameof(Queue), nameof(Sampling), nameof(Tools), nameof(Telemetry)];
+        foreach (IConfigurationSection section in configuration.GetChildren())
+        {
+            if (!sections.Contains(section.Key, StringComparer.OrdinalIgnoreCase))
+            {
+                string leaf = section.AsEnumerable().Select(pair => pair.Key).Last();
+                throw new ConfigurationException(
+                    $"{section.Path} (from {ServiceConfiguration.SourceOf(configuration, leaf)}) is no section of the configuration; allowed are {string.Join(", ", sections)}.");
+            }
+        }
+
+        return options;
+    }
+}
