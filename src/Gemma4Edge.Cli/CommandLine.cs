@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using System.CommandLine.Parsing;
 using Gemma4Edge.Cli.Verbs;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
@@ -64,6 +65,7 @@ internal static class CommandLine
             EvalVerb.Create(terminal),
             PerplexityVerb.Create(terminal),
             BenchVerb.Create(terminal),
+            ConfigVerb.Create(terminal),
             VersionVerb.Create(terminal),
             verbose,
         };
@@ -72,11 +74,15 @@ internal static class CommandLine
         return root;
     }
 
+    /// <summary>The words that lead to a command: gemma4edge config check.</summary>
+    private static IEnumerable<string> Path(CommandResult? result) =>
+        result is null ? [] : Path(result.Parent as CommandResult).Append(result.Command is RootCommand ? "gemma4edge" : result.Command.Name);
+
     private static async Task<int> InvokeAsync(ParseResult parsed, Terminal terminal)
     {
         if (parsed.Errors.Count > 0)
         {
-            string command = parsed.CommandResult.Command is Verb verb ? $"gemma4edge {verb.Name}" : "gemma4edge";
+            string command = string.Join(' ', Path(parsed.CommandResult));
             string problem = parsed.UnmatchedTokens is [string unknown, ..] ? $"'{unknown}' is not known here." : parsed.Errors[0].Message;
             throw CommandException.WrongUsage($"{problem} '{command} --help' shows how it is used.");
         }

@@ -48,7 +48,7 @@ public sealed class CpuKernels
         return ITurboQuantKernel.All.FirstOrDefault(k => any ? k.IsSupported : k.Name == requested) switch
         {
             { IsSupported: true } kernel => new CpuKernels(kernel.Name),
-            null => throw new ArgumentException($"Unknown kernel '{requested}'. Known: {string.Join(", ", Names)}.", nameof(requested)),
+            null => throw new ArgumentException($"Unknown kernel '{requested}'. Known: {string.Join(", ", Names)}."),
             _ => throw new PlatformNotSupportedException($"Kernel '{requested}' needs instructions this CPU lacks."),
         };
     }

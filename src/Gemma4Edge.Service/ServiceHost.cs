@@ -28,6 +28,24 @@ public sealed partial class ServiceHost : IAsyncDisposable
         _owned = owned;
     }
 
+    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: files that are named, tools, the model's header.</summary>
+    /// <exception cref="ConfigurationException">An option does not fit the model or the machine; a file cannot be read.</exception>
+    /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
+    public static void Check(ServiceOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _ = LoadTools(options);
+        _ = BrokerConnection.Options(options.Mqtt.Address, options.Mqtt.Node, options.Mqtt.User, options.Mqtt.PasswordFile);
+        Explained(options.Model, () =>
+        {
+            _ = CpuKernels.Select(options.Model.Kernel);
+            using LoadedModel model = LoadedModel.Open(options.Model.Path);
+            KvCache.Check(model.Config, options.Model.Kv);
+            _ = model.BytesPerTokenWith(options.Model.Head);
+            return true;
+        });
+    }
+
     /// <summary>Opens the model and puts the service together; nothing listens yet.</summary>
     /// <param name="options">Checked options.</param>
     /// <param name="leastLogged">What is logged to stderr: this level and above.</param>
@@ -36,7 +54,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     public static ServiceHost Open(ServiceOptions options, LogLevel leastLogged = LogLevel.Information)
     {
         ArgumentNullException.ThrowIfNull(options);
-        IReadOnlyList<ToolDefinition> tools = options.Tools.Path is { } path ? ToolFiles.Load(path) : [];
+        IReadOnlyList<ToolDefinition> tools = LoadTools(options);
         InferenceEngine engine = OpenEngine(options.Model);
         var queue = new RequestQueue(options.Queue.Capacity);
         var metrics = new EngineMetrics();
@@ -120,21 +138,26 @@ public sealed partial class ServiceHost : IAsyncDisposable
         _owned?.Dispose();
     }
 
-    private static InferenceEngine OpenEngine(ModelOptions model)
+    private static IReadOnlyList<ToolDefinition> LoadTools(ServiceOptions options) => options.Tools.Path is { } path ? ToolFiles.Load(path) : [];
+
+    private static InferenceEngine OpenEngine(ModelOptions model) => Explained(model, () => InferenceEngine.Open(new EngineOptions
+    {
+        Model = model.Path,
+        Context = model.Context,
+        Threads = model.Threads,
+        Kernel = model.Kernel,
+        Kv = model.Kv,
+        Head = model.Head,
+        Activations = model.Activations,
+        SkipShared = model.SkipShared,
+    }));
+
+    /// <summary>Opens something of a model; what does not fit is told with the key that asked for it.</summary>
+    private static T Explained<T>(ModelOptions model, Func<T> open)
     {
         try
         {
-            return InferenceEngine.Open(new EngineOptions
-            {
-                Model = model.Path,
-                Context = model.Context,
-                Threads = model.Threads,
-                Kernel = model.Kernel,
-                Kv = model.Kv,
-                Head = model.Head,
-                Activations = model.Activations,
-                SkipShared = model.SkipShared,
-            });
+            return open();
         }
         catch (KvFormatException e)
         {

@@ -8,28 +8,20 @@ internal static class ServeVerb
 {
     public static Command Create(Terminal terminal)
     {
-        var config = new Option<string?>("--config") { Description = $"Configuration file, or a folder of them; default {ServiceConfiguration.DefaultFolder}", HelpName = "FILE-OR-FOLDER" };
-        var model = new Option<string?>("--model") { Description = "Model file or folder", HelpName = "MODEL" };
-        var broker = new Option<string?>("--broker") { Description = "embedded, or the broker's URL", HelpName = "embedded|mqtt://HOST:PORT" };
         var verb = new Verb(
             "serve",
             "Answers prompts over MQTT until it is stopped",
             "gemma4edge serve --model deploy/demo-model --broker embedded",
             "gemma4edge serve --config /etc/gemma4edge/conf.d --broker mqtt://192.168.1.10:1883",
-            "GEMMA4EDGE__Mqtt__Node=kitchen gemma4edge serve --model model.gguf")
-        {
-            config, model, broker,
-        };
+            "GEMMA4EDGE__Mqtt__Node=kitchen gemma4edge serve --model model.gguf");
         verb.Notes = """
             Configuration: appsettings.json of the working folder, then --config, then the environment (GEMMA4EDGE__Section__Key), then these options.
             Send it a prompt: mosquitto_pub -t gemma4edge/NODE/prompt/set -m "Name three herbs.", or gemma4edge send.
             """;
-        var flags = new ModelFlags(verb);
+        var flags = new ServiceFlags(verb);
         verb.SetAction(async (parsed, _) =>
         {
-            ServiceOptions options = ServiceOptions.Read(ServiceConfiguration.Load(
-                parsed.GetValue(config),
-                [KeyValuePair.Create("Model:Path", parsed.GetValue(model)), KeyValuePair.Create("Mqtt:Broker", parsed.GetValue(broker)), .. flags.ReadAsConfiguration(parsed)]));
+            ServiceOptions options = ServiceOptions.Read(flags.Load(parsed));
             await using ServiceHost service = ServiceHost.Open(options);
             try
             {

@@ -21,23 +21,12 @@ public static class ServiceConfiguration
         string workingFolderFile = Path.GetFullPath("appsettings.json");
         foreach (string file in (File.Exists(workingFolderFile) ? [workingFolderFile] : Array.Empty<string>()).Concat(FilesOf(path)))
         {
-            builder.AddJsonFile(file, optional: false, reloadOnChange: false);
+            builder.Add(new JsonFileSource(file));
         }
 
         builder.AddEnvironmentVariables(EnvironmentPrefix);
         builder.AddInMemoryCollection(overrides.Where(pair => pair.Value is not null));
-        try
-        {
-            return builder.Build();
-        }
-        catch (InvalidDataException e)
-        {
-            throw new ConfigurationException($"{e.Message} {e.InnerException?.Message}".TrimEnd(), e);
-        }
-        catch (IOException e)
-        {
-            throw new ConfigurationException($"A configuration file cannot be read: {e.Message}", e);
-        }
+        return builder.Build();
     }
 
     private static string[] FilesOf(string? path)
@@ -45,9 +34,16 @@ public static class ServiceConfiguration
         string given = Path.GetFullPath(path ?? DefaultFolder);
         if (Directory.Exists(given))
         {
-            string[] files = Directory.GetFiles(given, "*.json");
-            Array.Sort(files, StringComparer.Ordinal);
-            return files;
+            try
+            {
+                string[] files = Directory.GetFiles(given, "*.json");
+                Array.Sort(files, StringComparer.Ordinal);
+                return files;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new ConfigurationException($"{given}: the configuration folder cannot be read: {e.Message} Let the user that runs this list it.", e);
+            }
         }
 
         return File.Exists(given) ? [given]
@@ -55,11 +51,12 @@ public static class ServiceConfiguration
             : throw new ConfigurationException($"--config {path}: no such file or folder; expected a JSON file or a folder of *.json files.");
     }
 
-    /// <summary>Where the value of <paramref name="key"/> came from, in a reader's words.</summary>
+    /// <summary>Where the value of <paramref name="key"/> came from, in a reader's words; a list came from where its items came from.</summary>
     internal static string SourceOf(IConfigurationRoot configuration, string key) =>
-        configuration.Providers.LastOrDefault(provider => provider.TryGet(key, out _)) switch
+        configuration.Providers.LastOrDefault(provider => provider.TryGet(key, out _) || provider.GetChildKeys([], key).Any()) switch
         {
-            FileConfigurationProvider file => file.Source.Path is { } name && file.Source.FileProvider?.GetFileInfo(name).PhysicalPath is { } full ? full : "a file",
+            null => "default",
+            JsonFileSource.Provider file => file.Path,
             Microsoft.Extensions.Configuration.EnvironmentVariables.EnvironmentVariablesConfigurationProvider =>
                 "environment " + EnvironmentPrefix + key.Replace(":", "__", StringComparison.Ordinal),
             _ => "command line",

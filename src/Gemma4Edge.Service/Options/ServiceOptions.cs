@@ -24,20 +24,22 @@ public sealed record ServiceOptions
     public TelemetryOptions Telemetry { get; init; } = new();
 
     /// <summary>Reads and checks a configuration.</summary>
+    /// <param name="configuration">All places, merged.</param>
+    /// <param name="effective">Gets each key with the value that is in force, in the order of sections; null = nobody wants to know.</param>
     /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
-    public static ServiceOptions Read(IConfigurationRoot configuration)
+    public static ServiceOptions Read(IConfigurationRoot configuration, ICollection<OptionValue>? effective = null)
     {
         ArgumentNullException.ThrowIfNull(configuration);
+        List<string> sections = [];
         var options = new ServiceOptions
         {
-            Model = ModelOptions.Read(new OptionReader(configuration, "Model")),
-            Mqtt = MqttOptions.Read(new OptionReader(configuration, "Mqtt")),
-            Queue = QueueOptions.Read(new OptionReader(configuration, "Queue")),
-            Sampling = SamplingDefaults.Read(new OptionReader(configuration, "Sampling")),
-            Tools = ToolsOptions.Read(new OptionReader(configuration, "Tools")),
-            Telemetry = TelemetryOptions.Read(new OptionReader(configuration, "Telemetry")),
+            Model = ModelOptions.Read(Section("Model")),
+            Mqtt = MqttOptions.Read(Section("Mqtt")),
+            Queue = QueueOptions.Read(Section("Queue")),
+            Sampling = SamplingDefaults.Read(Section("Sampling")),
+            Tools = ToolsOptions.Read(Section("Tools")),
+            Telemetry = TelemetryOptions.Read(Section("Telemetry")),
         };
-        string[] sections = [nameof(Model), nameof(Mqtt), nameof(Queue), nameof(Sampling), nameof(Tools), nameof(Telemetry)];
         foreach (IConfigurationSection section in configuration.GetChildren())
         {
             if (!sections.Contains(section.Key, StringComparer.OrdinalIgnoreCase))
@@ -49,5 +51,11 @@ public sealed record ServiceOptions
         }
 
         return options;
+
+        OptionReader Section(string name)
+        {
+            sections.Add(name);
+            return new OptionReader(configuration, name, effective);
+        }
     }
 }

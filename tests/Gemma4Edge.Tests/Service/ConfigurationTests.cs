@@ -1,7 +1,9 @@
+using System.Text;
 using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Tools;
+using Microsoft.Extensions.Configuration;
 
 namespace Gemma4Edge.Tests.Service;
 
@@ -47,6 +49,61 @@ public sealed class ConfigurationTests : IDisposable
         }
     }
 
+    [Fact]
+    public void Read_TellsEveryKeyAndWhereItsValueCameFrom()
+    {
+        string first = Write("10.json", """{"Model":{"Path":"file"},"Mqtt":{"ReplyPrefixes":["a/","b/"],"Node":"one"},"Sampling":{"MaxTokens":2}}""");
+        string second = Write("20.json", """{"Mqtt":{"Node":"two"}}""");
+        Environment.SetEnvironmentVariable("GEMMA4EDGE__Telemetry__IntervalSeconds", "4");
+        try
+        {
+            OptionValue[] values = Values(("Model:Path", "line"));
+
+            Assert.Equal(new OptionValue("Model:Path", "\"line\"", "command line"), Of("Model:Path"));
+            Assert.Equal(new OptionValue("Telemetry:IntervalSeconds", "4", "environment GEMMA4EDGE__Telemetry__IntervalSeconds"), Of("Telemetry:IntervalSeconds"));
+            Assert.Equal(new OptionValue("Mqtt:Node", "\"two\"", second), Of("Mqtt:Node"));
+            Assert.Equal(new OptionValue("Mqtt:ReplyPrefixes", "[\"a/\", \"b/\"]", first), Of("Mqtt:ReplyPrefixes"));
+            Assert.Equal(new OptionValue("Sampling:MaxTokens", "2", first), Of("Sampling:MaxTokens"));
+            Assert.Equal(new OptionValue("Sampling:Temperature", null, "default"), Of("Sampling:Temperature"));
+            Assert.Equal(new OptionValue("Model:SkipShared", "true", "default"), Of("Model:SkipShared"));
+
+            OptionValue Of(string key) => Assert.Single(values, value => value.Key == key);
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("GEMMA4EDGE__Telemetry__IntervalSeconds", null);
+        }
+    }
+
+    [Fact]
+    public void Read_AListOfALaterPlaceReplacesTheEarlierOne()
+    {
+        Write("10.json", """{"Model":{"Path":"m"},"Mqtt":{"ReplyPrefixes":["a/","b/"]}}""");
+        Write("20.json", """{"Mqtt":{"ReplyPrefixes":["c/"]}}""");
+        Assert.Equal(["c/"], Read().Mqtt.ReplyPrefixes);
+        Write("20.json", """{"Mqtt":{"ReplyPrefixes":[]}}""");
+        Assert.Empty(Read().Mqtt.ReplyPrefixes);
+    }
+
+    [Theory]
+    [InlineData("""{"Mqtt":{"Password":"hunter2"}}""")]
+    [InlineData("""{"Mqtt":{"Broker":"mqtt://u:hunter2@x"}}""")]
+    [InlineData("""{"Mqtt":{"Broker":"mqtt://u:hunter2@"}}""")]
+    public void Read_ShowsNoSecret(string json)
+    {
+        Write("10.json", json);
+        string message = Assert.Throws<ConfigurationException>(() => Read(("Model:Path", "m"))).Message;
+        Assert.Contains("********", message, StringComparison.Ordinal);
+        Assert.DoesNotContain("hunter2", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Load_TakesAFileWithAByteOrderMark()
+    {
+        File.WriteAllText(Path.Combine(_folder, "10.json"), """{"Model":{"Path":"m"}}""", new UTF8Encoding(encoderShouldEmitUTF8Identifier: true));
+        Assert.Equal("m", Read().Model.Path);
+    }
+
     [Theory]
     [InlineData("""{"Mqtt":{"Brokr":"x"}}""", "Mqtt:Brokr", "Broker, EmbeddedPort")]
     [InlineData("""{"Mqtt":{"Brokr":{"a":{"b":1}}}}""", "Mqtt:Brokr", "no such key")]
@@ -83,6 +140,14 @@ public sealed class ConfigurationTests : IDisposable
     public void Load_RefusesWhatIsNotThere_OrNotJson()
     {
         Assert.Contains("/no/such", Assert.Throws<ConfigurationException>(() => ServiceConfiguration.Load("/no/such", [])).Message, StringComparison.Ordinal);
+        File.CreateSymbolicLink(Path.Combine(_folder, "30.json"), "/no/such/file");
+        Assert.Contains("30.json: the configuration file cannot be read", Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
+        File.Delete(Path.Combine(_folder, "30.json"));
+        foreach (string wrong in (string[])["[1]", """{"Model":{"Path":"a","path":"b"}}""", "{"])
+        {
+            Assert.Contains(Write("10.json", wrong), Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
+        }
+
         string file = Write("10.json", "{");
         Assert.Contains(file, Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
         Write("10.json", "{}");
@@ -123,6 +188,16 @@ public sealed class ConfigurationTests : IDisposable
         return file;
     }
 
+    private OptionValue[] Values(params (string Key, string? Value)[] overrides)
+    {
+        List<OptionValue> values = [];
+        ServiceOptions.Read(Load(overrides), values);
+        return [.. values.GroupBy(value => value.Key).Select(group => group.Last())];
+    }
+
     private ServiceOptions Read(params (string Key, string? Value)[] overrides) =>
-        ServiceOptions.Read(ServiceConfiguration.Load(_folder, overrides.Select(pair => KeyValuePair.Create(pair.Key, pair.Value))));
+        ServiceOptions.Read(Load(overrides));
+
+    private IConfigurationRoot Load((string Key, string? Value)[] overrides) =>
+        ServiceConfiguration.Load(_folder, overrides.Select(pair => KeyValuePair.Create(pair.Key, pair.Value)));
 }

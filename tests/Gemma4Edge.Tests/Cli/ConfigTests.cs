@@ -1,0 +1,43 @@
+using System.Text.Json;
+
+namespace Gemma4Edge.Tests.Cli;
+
+public sealed class ConfigTests
+{
+    [Fact]
+    public async Task Check_PrintsEachValueOnce_AndItsSource()
+    {
+        using var config = new TempFile([$$"""{ "Mqtt": { "Node": "clitest", "PasswordFile": "{{TestData.DemoModel}}/config.json" } }"""]);
+        string[] args = ["config", "check", "--config", config.Path, "--model", TestData.DemoModel, "--threads", "1"];
+
+        CliResult lines = await TestCli.RunAsync(args);
+        Assert.Equal(0, lines.Code);
+        Assert.Single(lines.Lines, line => line.StartsWith("Mqtt:Node", StringComparison.Ordinal) && line.EndsWith($"\"clitest\"  ({config.Path})", StringComparison.Ordinal));
+
+        JsonElement[] values = [.. (await TestCli.RunAsync([.. args, "--json"])).Json().GetProperty("values").EnumerateArray()];
+        Assert.Equal(values.Length, lines.Lines.Length);
+        Assert.Equal(values.Length, values.Select(value => value.GetProperty("key").GetString()).Distinct().Count());
+        JsonElement threads = values.Single(value => value.GetProperty("key").GetString() == "Model:Threads");
+        Assert.Equal((1, "command line"), (threads.GetProperty("value").GetInt32(), threads.GetProperty("source").GetString()));
+        Assert.False(values.Single(value => value.GetProperty("key").GetString() == "Sampling:TopP").TryGetProperty("value", out _));
+    }
+
+    [Theory]
+    [InlineData("""{"Mqtt":{"Node":"fleet"}}""", 2, "Mqtt:Node")]
+    [InlineData("""{"Tools":{"Path":"CONFIG"}}""", 2, "tool")]
+    [InlineData("""{"Model":{"Path":"CONFIG"}}""", 3, "CONFIG")]
+    [InlineData("""{"Model":{"KvLayers":["77=f32"]}}""", 2, "77")]
+    public async Task Check_EndsAsServeWould(string json, int code, string named)
+    {
+        using var config = new TempFile();
+        await File.WriteAllTextAsync(config.Path, json.Replace("CONFIG", config.Path, StringComparison.Ordinal), TestContext.Current.CancellationToken);
+        string[] args = ["--config", config.Path, .. json.Contains("Path\":\"C", StringComparison.Ordinal) && code == 3 ? Array.Empty<string>() : ["--model", TestData.DemoModel]];
+
+        CliResult check = await TestCli.RunAsync(["config", "check", .. args]);
+        CliResult serve = await TestCli.RunAsync(["serve", .. args]);
+
+        Assert.Equal((code, ""), (check.Code, check.Output));
+        Assert.Contains(named.Replace("CONFIG", config.Path, StringComparison.Ordinal), check.Error, StringComparison.Ordinal);
+        Assert.Equal((serve.Code, serve.Error), (check.Code, check.Error));
+    }
+}
