@@ -43,6 +43,15 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
     }
 
     /// <inheritdoc/>
+    public void OnActing(ToolCall toolCall)
+    {
+        // the call was shown
+    }
+
+    /// <inheritdoc/>
+    public void OnToolResult(ToolCall toolCall, ToolResult result) => ShowResult(result.Text, result.Ok, result.DryRun);
+
+    /// <inheritdoc/>
     public void OnDone(GenerationResult result) => EndLine();
 
     /// <summary>Shows an event that a node sent; the last one ends the line.</summary>
@@ -59,6 +68,10 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
                 break;
             case "tool_call":
                 OnToolCall(new ToolCall(e.GetProperty("name").GetString()!, e.GetProperty("arguments")));
+                break;
+            case "tool_result":
+                bool ok = e.GetProperty("ok").GetBoolean();
+                ShowResult(e.GetProperty(ok ? "result" : "error").GetString()!, ok, e.TryGetProperty("dry_run", out _));
                 break;
             case "done":
                 EndLine();
@@ -83,6 +96,12 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
 
     /// <summary>Takes the progress bar away.</summary>
     public void Dispose() => _prefill.Dispose();
+
+    private void ShowResult(string text, bool ok, bool dryRun)
+    {
+        EndLine();
+        terminal.Out.WriteLine(terminal.Dim($"  {(ok ? "" : "error: ")}{text}{(dryRun ? " (dry run)" : "")}"));
+    }
 
     private void Write(string text, bool thought)
     {

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
-using System.Text;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 
@@ -39,12 +38,13 @@ public sealed class ChatSession
         _tools = [];
     }
 
-    /// <summary>Answers one request: prefill of what is new, then token after token until the model stops.</summary>
+    /// <summary>Answers one request: prefill of what is new, then token after token until the model stops. Calls of tools that act are run, and the model goes on with their results.</summary>
     /// <param name="request">What is asked. The session keeps its messages, system text and tools.</param>
     /// <param name="sink">Hears everything but the end, which is the caller's to tell.</param>
     /// <param name="cancellation">Looked at between layers and between tokens.</param>
     /// <returns>The whole answer.</returns>
     /// <exception cref="OperationCanceledException">The history is as it was before.</exception>
+    /// <exception cref="RequestFailedException">The tools cannot go on; the history is as it was before.</exception>
     /// <exception cref="ContextOverflowException">The prompt leaves no room; the history is as it was before.</exception>
     /// <exception cref="FormatException">A message holds what this model cannot read: images, audio, video.</exception>
     public GenerationResult Generate(PromptRequest request, ITokenSink sink, CancellationToken cancellation)
@@ -66,19 +66,56 @@ public sealed class ChatSession
 
         string? system = request.System ?? (request.Messages is null ? _system : null);
         IReadOnlyList<ToolDefinition> tools = request.Tools ?? (request.Messages is null ? _tools : []);
-        List<int> ids = Render(messages, system, tools, request.Think);
+        var rounds = new ToolRounds(request, sink, cancellation);
+        var sums = new RoundSums(request, started, queueMs);
+        List<ToolCall> toolCalls = [];
+        string text = "";
+        _engine.Sampler.Reset(request.Sampling);
+        while (true)
+        {
+            var answer = new RoundAnswer(sink, text);
+            FinishReason finish = Round(Render(messages, system, tools, request.Think), request, sums, answer, sink, cancellation);
+            text = answer.FullText;
+            toolCalls.AddRange(answer.ToolCalls);
+            if (finish == FinishReason.ToolCalls && rounds.Takes(answer.ToolCalls))
+            {
+                messages.AddRange(answer.AsMessages());
+                messages.AddRange(rounds.Run(answer.ToolCalls));
+                if (sums.Output < request.MaxTokens)
+                {
+                    continue;
+                }
+
+                (answer, finish) = (new RoundAnswer(sink, text), FinishReason.Length);
+            }
+
+            _history.Clear();
+            _history.AddRange(messages);
+            _history.Add(new ChatMessage(ChatRole.Assistant, answer.Text) { ToolCalls = answer.ToolCalls });
+            _system = system;
+            _tools = tools;
+            return new GenerationResult(text, toolCalls, finish, sums.Usage, sums.Timings) { ToolResults = rounds.Results };
+        }
+    }
+
+    /// <summary>One prompt and what the model says to it.</summary>
+    private FinishReason Round(List<int> ids, PromptRequest request, RoundSums sums, RoundAnswer answer, ITokenSink sink, CancellationToken cancellation)
+    {
         if (ids.Count >= _engine.Context)
         {
             throw new ContextOverflowException(ids.Count, _engine.Context);
         }
 
+        long began = Stopwatch.GetTimestamp();
         int cached = _cache.KeepCommonPrefix(CollectionsMarshal.AsSpan(ids));
-        sink.OnStart(queueMs, ids.Count, cached);
-        var answer = new Answer(sink);
+        if (sums.Output == 0)
+        {
+            sink.OnStart(sums.QueueMs, ids.Count, cached);
+        }
+
         long firstToken = 0;
         int output = 0;
         var finish = FinishReason.Length;
-        _engine.Sampler.Reset(request.Sampling);
         SpecialTokens special = _engine.Tokenizer.Special;
         _parser.Begin(insideThought: ids.LastIndexOf(special.ChannelStart) > ids.LastIndexOf(special.ChannelEnd));
 
@@ -94,7 +131,7 @@ public sealed class ChatSession
             }
 
             _parser.Push(id, answer);
-            if (output == request.MaxTokens || _cache.Length == _cache.Capacity)
+            if (sums.Output + output >= request.MaxTokens || _cache.Length == _cache.Capacity)
             {
                 break;
             }
@@ -104,26 +141,8 @@ public sealed class ChatSession
         }
 
         _parser.Finish(answer);
-        if (finish == FinishReason.Stop && answer.ToolCalls.Count > 0)
-        {
-            finish = FinishReason.ToolCalls;
-        }
-
-        _history.Clear();
-        _history.AddRange(messages);
-        _history.Add(new ChatMessage(ChatRole.Assistant, answer.Text) { ToolCalls = answer.ToolCalls });
-        _system = system;
-        _tools = tools;
-
-        double ttft = Stopwatch.GetElapsedTime(started, firstToken).TotalSeconds;
-        double decode = Stopwatch.GetElapsedTime(firstToken).TotalSeconds;
-        var timings = new RequestTimings(
-            queueMs,
-            ttft * 1000,
-            ttft > 0 ? (ids.Count - cached) / ttft : 0,
-            output > 1 && decode > 0 ? (output - 1) / decode : 0,
-            Stopwatch.GetElapsedTime(request.ReceivedTimestamp).TotalMilliseconds);
-        return new GenerationResult(answer.Text, answer.ToolCalls, finish, new TokenUsage(ids.Count, cached, output), timings);
+        sums.Add(began, firstToken, ids.Count, cached, output);
+        return finish == FinishReason.Stop && answer.ToolCalls.Count > 0 ? FinishReason.ToolCalls : finish;
     }
 
     private List<int> Render(List<ChatMessage> messages, string? system, IReadOnlyList<ToolDefinition> tools, bool think)
@@ -151,31 +170,5 @@ public sealed class ChatSession
                 return logits;
             }
         }
-    }
-
-    /// <summary>Collects the answer on its way to the sink.</summary>
-    private sealed class Answer(ITokenSink sink) : IAnswerSink
-    {
-        private readonly StringBuilder _text = new();
-
-        public string Text => _text.ToString();
-
-        public List<ToolCall> ToolCalls { get; } = [];
-
-        public void OnText(string delta)
-        {
-            _text.Append(delta);
-            sink.OnText(delta);
-        }
-
-        public void OnThought(string delta) => sink.OnThought(delta);
-
-        public void OnToolCall(ToolCall toolCall)
-        {
-            ToolCalls.Add(toolCall);
-            sink.OnToolCall(toolCall);
-        }
-
-        public void OnMalformedToolCall(string raw) => OnText(raw);
     }
 }

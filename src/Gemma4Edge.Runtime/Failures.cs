@@ -26,6 +26,14 @@ public static class Failures
         return new(FailureCode.ContextOverflow, overflow.Message, "Shorten the prompt, clear the session, or give the model a larger context.");
     }
 
+    /// <summary>The deadline passed while the request was worked on, before a tool could act.</summary>
+    public static GenerationFailure ExpiredBeforeActing(string tool) =>
+        new(FailureCode.Expired, $"The deadline passed before {tool} could act; it did not.", "Send the request again, or allow it more time with deadline_ms.");
+
+    /// <summary>The model calls tools without end.</summary>
+    public static GenerationFailure TooManyRounds(int rounds, string tool) =>
+        new(FailureCode.ToolFailed, $"The model has called tools {rounds} times in a row and would now call {tool} again; that was not done.", "Ask for less at once, or raise Tools:MaxRounds.");
+
     /// <summary>The line is full.</summary>
     public static GenerationFailure QueueFull(int capacity) =>
         new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");

@@ -42,17 +42,20 @@ public enum FailureCode
     /// <summary>Prompt and answer do not fit into the context.</summary>
     ContextOverflow,
 
+    /// <summary>The model calls tools without end.</summary>
+    ToolFailed,
+
     /// <summary>A bug or a broken machine; the log has more.</summary>
     Internal,
 }
 
-/// <summary>Token counts of one request.</summary>
+/// <summary>Token counts of one request. Tools that are run here make it several rounds, each with a prompt of its own: the counts of all rounds are added up.</summary>
 /// <param name="Input">Tokens of the whole prompt.</param>
 /// <param name="Cached">Of these, tokens whose keys and values were already there.</param>
 /// <param name="Output">Tokens generated, the stop token included.</param>
 public readonly record struct TokenUsage(int Input, int Cached, int Output);
 
-/// <summary>Where the time of one request went.</summary>
+/// <summary>Where the time of one request went. Of several rounds: the first one's time to first token, rates over the tokens and seconds of all, the total with the tools' time.</summary>
 /// <param name="QueueMs">From receipt to the start of work.</param>
 /// <param name="TtftMs">From the start of work to the first sampled token.</param>
 /// <param name="PrefillTokensPerSecond">New prompt tokens per second; 0 if there were none.</param>
@@ -61,12 +64,16 @@ public readonly record struct TokenUsage(int Input, int Cached, int Output);
 public readonly record struct RequestTimings(double QueueMs, double TtftMs, double PrefillTokensPerSecond, double DecodeTokensPerSecond, double TotalMs);
 
 /// <summary>A finished answer.</summary>
-/// <param name="Text">The full text, without thoughts and tool calls.</param>
-/// <param name="ToolCalls">The calls, in the model's order.</param>
-/// <param name="FinishReason">Why it ended.</param>
+/// <param name="Text">The full text of all rounds, without thoughts and tool calls.</param>
+/// <param name="ToolCalls">The calls of all rounds, in the model's order.</param>
+/// <param name="FinishReason">Why the last round ended.</param>
 /// <param name="Usage">Token counts.</param>
 /// <param name="Timings">Where the time went.</param>
-public sealed record GenerationResult(string Text, IReadOnlyList<ToolCall> ToolCalls, FinishReason FinishReason, TokenUsage Usage, RequestTimings Timings);
+public sealed record GenerationResult(string Text, IReadOnlyList<ToolCall> ToolCalls, FinishReason FinishReason, TokenUsage Usage, RequestTimings Timings)
+{
+    /// <summary>What came of the first calls, which were run here; the calls beyond them are the sender's to run.</summary>
+    public IReadOnlyList<ToolResult> ToolResults { get; init; } = [];
+}
 
 /// <summary>A request that ended without an answer.</summary>
 /// <param name="Code">What kind of failure.</param>

@@ -126,6 +126,11 @@ public sealed class InferenceWorker : IDisposable
             Fail(queued, Failures.Cancelled);
             return;
         }
+        catch (RequestFailedException failed)
+        {
+            Fail(queued, failed.Failure);
+            return;
+        }
         catch (ContextOverflowException overflow)
         {
             Fail(queued, Failures.ContextOverflow(overflow));

@@ -24,10 +24,13 @@ public sealed record PromptRequest
     /// <summary>Tools declared to the model; null = the session's, or none.</summary>
     public IReadOnlyList<ToolDefinition>? Tools { get; init; }
 
+    /// <summary>Those of the declared tools that are run here; null = every call is the sender's to run.</summary>
+    public ActingTools? Acting { get; init; }
+
     /// <summary>How tokens are chosen.</summary>
     public required SamplingOptions Sampling { get; init; }
 
-    /// <summary>Most tokens of the answer.</summary>
+    /// <summary>Most tokens of the answer, the calls of all rounds included.</summary>
     public int MaxTokens { get; init; } = 256;
 
     /// <summary>Whether the model may think before it answers.</summary>
@@ -36,6 +39,6 @@ public sealed record PromptRequest
     /// <summary>When it was received, a <see cref="System.Diagnostics.Stopwatch"/> timestamp; queue wait counts from here.</summary>
     public required long ReceivedTimestamp { get; init; }
 
-    /// <summary>A Stopwatch timestamp after which the request is not started any more; null = never.</summary>
+    /// <summary>A Stopwatch timestamp after which the request is not started any more and no tool acts; null = never.</summary>
     public long? DeadlineTimestamp { get; init; }
 }

@@ -86,6 +86,19 @@ internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Out
     }
 
     /// <inheritdoc/>
+    public void OnActing(ToolCall toolCall)
+    {
+        // nothing is durable yet
+    }
+
+    /// <inheritdoc/>
+    public void OnToolResult(ToolCall toolCall, ToolResult result) => SendPassing("tool_result", json =>
+    {
+        json.WriteString("name", toolCall.Name);
+        Payloads.WriteToolResult(json, result);
+    });
+
+    /// <inheritdoc/>
     public void OnDone(GenerationResult result)
     {
         Flush(_text.Length);

@@ -39,7 +39,7 @@ internal static class Payloads
     public static byte[] Done(string id, int seq, GenerationResult result, IReadOnlyList<ToolDefinition>? tools) => Event(id, seq, "done", json =>
     {
         json.WriteString("text", result.Text);
-        WriteToolCalls(json, result.ToolCalls, tools);
+        WriteToolCalls(json, result, tools);
         json.WriteString("finish_reason", WireName(result.FinishReason));
         json.WriteStartObject("usage");
         json.WriteNumber("input", result.Usage.Input);
@@ -65,7 +65,7 @@ internal static class Payloads
         json.WriteString("text", result.Text);
         if (result.ToolCalls.Count > 0)
         {
-            WriteToolCalls(json, result.ToolCalls, tools);
+            WriteToolCalls(json, result, tools);
         }
 
         json.WriteString("finish_reason", WireName(result.FinishReason));
@@ -181,17 +181,34 @@ internal static class Payloads
         }
     }
 
+    /// <summary>Members of what came of a call.</summary>
+    public static void WriteToolResult(Utf8JsonWriter json, ToolResult result)
+    {
+        json.WriteBoolean("ok", result.Ok);
+        json.WriteString(result.Ok ? "result" : "error", result.Text);
+        if (result.DryRun)
+        {
+            json.WriteBoolean("dry_run", true);
+        }
+    }
+
     /// <summary>The name of an enum's value on the wire: snake_case.</summary>
     public static string WireName<T>(T value)
         where T : struct, Enum => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
 
-    private static void WriteToolCalls(Utf8JsonWriter json, IReadOnlyList<ToolCall> toolCalls, IReadOnlyList<ToolDefinition>? tools)
+    /// <summary>The calls; those that were run here have their result beside them, the others are the sender's.</summary>
+    private static void WriteToolCalls(Utf8JsonWriter json, GenerationResult result, IReadOnlyList<ToolDefinition>? tools)
     {
         json.WriteStartArray("tool_calls");
-        foreach (ToolCall toolCall in toolCalls)
+        foreach ((int index, ToolCall toolCall) in result.ToolCalls.Index())
         {
             json.WriteStartObject();
             WriteToolCall(json, toolCall, tools);
+            if (index < result.ToolResults.Count)
+            {
+                WriteToolResult(json, result.ToolResults[index]);
+            }
+
             json.WriteEndObject();
         }
 

@@ -82,6 +82,23 @@ public sealed class InferenceWorkerTests : IDisposable
     }
 
     [Fact]
+    public async Task AForbiddenAct_EndsTheRequest_AndTheNextGoesOn()
+    {
+        var full = new GenerationFailure(FailureCode.Internal, "The disk is full.", "Free some space.");
+        var forbidden = new RecordingSink { BeforeAct = () => throw new RequestFailedException(full) };
+        FakeTool light = new("set_light");
+        PromptRequest command = Request("turn on the kitchen light", "r") with { Tools = [light.Definition], Acting = new ActingTools([light]) };
+        _queue.TryAdd(new QueuedRequest(command, forbidden));
+        RecordingSink next = Add("turn on the kitchen light", r => command);
+        _worker.Start();
+        await All(forbidden, next);
+        Assert.Equal((full, 1), (forbidden.Failure!, forbidden.Ends));
+        Assert.Equal(new ToolResult("ok", Ok: true), next.Result!.ToolResults[0]);
+        Assert.Single(light.Ran);
+        Assert.Equal((1, 1), (_metrics.Snapshot().RequestsOk, _metrics.Snapshot().RequestsFailed));
+    }
+
+    [Fact]
     public async Task Sessions_AreKept_LeastRecentlyUsedGoesFirst()
     {
         _worker.Start();

@@ -20,6 +20,10 @@ internal sealed class RecordingSink : ITokenSink
 
     public List<ToolCall> ToolCalls { get; } = [];
 
+    public List<ToolCall> Acting { get; } = [];
+
+    public List<ToolResult> ToolResults { get; } = [];
+
     public GenerationResult? Result { get; private set; }
 
     public GenerationFailure? Failure { get; private set; }
@@ -28,6 +32,9 @@ internal sealed class RecordingSink : ITokenSink
 
     /// <summary>Called with each prefill step and text delta, on the compute thread.</summary>
     public Action? OnProgress { get; init; }
+
+    /// <summary>Called before each act.</summary>
+    public Action? BeforeAct { get; init; }
 
     /// <summary>Called with each end.</summary>
     public Action? OnEnd { get; init; }
@@ -51,6 +58,14 @@ internal sealed class RecordingSink : ITokenSink
     public void OnThought(string delta) => OnProgress?.Invoke();
 
     public void OnToolCall(ToolCall toolCall) => ToolCalls.Add(toolCall);
+
+    public void OnActing(ToolCall toolCall)
+    {
+        BeforeAct?.Invoke();
+        Acting.Add(toolCall);
+    }
+
+    public void OnToolResult(ToolCall toolCall, ToolResult result) => ToolResults.Add(result);
 
     public void OnDone(GenerationResult result)
     {
