@@ -95,9 +95,12 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(services => new MqttBridge(options, served, services.GetRequiredService<ILogger<MqttBridge>>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<MqttBridge>());
         builder.Services.AddHostedService(_ => new WorkerHost(startWorker, stopWorker));
-        builder.Services.AddSingleton<TelemetryPublisher>();
+        var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
+        builder.Services.AddSingleton(services => new TelemetryPublisher(options, served, device, services.GetRequiredService<MqttBridge>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
         IHost host = builder.Build();
+        MqttBridge bridge = host.Services.GetRequiredService<MqttBridge>();
+        NodeMetrics.Observe(served.Metrics, device, served.Queue, () => bridge.Reconnects);
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
         LogNothingDurable(log);

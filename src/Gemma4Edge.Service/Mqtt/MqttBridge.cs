@@ -185,7 +185,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         {
             _state.RequestEnded(parsed.Id!, null);
             _recent.Forget(key);
-            Refuse(parsed, Failures.QueueFull(_served.Queue.Capacity), _served.Metrics.Snapshot().TotalMs?.P50);
+            Refuse(parsed, Failures.QueueFull(_served.Queue.Capacity), 1000 * _served.Metrics.Reader.Recent(MetricTable.RequestDuration)?.P50);
         }
         else if (_stopping.IsCancellationRequested)
         {

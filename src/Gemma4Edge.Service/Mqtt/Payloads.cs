@@ -131,44 +131,6 @@ internal static class Payloads
         WriteWhole(json, "memory_bytes", DeviceReadings.MemoryBytes);
     });
 
-    /// <summary>The <c>telemetry</c> topic.</summary>
-    public static byte[] Telemetry(DateTimeOffset now, MetricsSnapshot metrics, DeviceReadings device, MappedResidency mapped, int queue, long reconnects) => Object(json =>
-    {
-        WriteTime(json, now);
-        WritePercentiles(json, "ttft_ms", metrics.TtftMs);
-        WritePercentiles(json, "tpot_ms", metrics.TpotMs);
-        WritePercentiles(json, "total_ms", metrics.TotalMs);
-        WritePercentiles(json, "queue_ms", metrics.QueueMs);
-        WriteRounded(json, "prefill_tps", metrics.PrefillTokensPerSecond);
-        WriteRounded(json, "decode_tps", metrics.DecodeTokensPerSecond);
-        json.WriteNumber("prompt_tokens", metrics.PromptTokens);
-        json.WriteNumber("cached_tokens", metrics.CachedTokens);
-        json.WriteNumber("completion_tokens", metrics.CompletionTokens);
-        WriteWhole(json, "rss_bytes", device.RssBytes);
-        WriteWhole(json, "rss_anonymous_bytes", device.RssAnonymousBytes);
-        WriteWhole(json, "rss_file_bytes", device.RssFileBytes);
-        WriteWhole(json, "pss_bytes", device.PssBytes);
-        WriteWhole(json, "weights_resident_bytes", mapped.WeightsBytes);
-        WriteWhole(json, "ple_resident_bytes", mapped.PleBytes);
-        WriteWhole(json, "kv_bytes", metrics.KvBytes);
-        WriteWhole(json, "head_tokens", metrics.HeadTokens);
-        WriteWhole(json, "head_beyond_quarter", metrics.HeadBeyondQuarter);
-        WriteWhole(json, "available_bytes", device.AvailableBytes);
-        WriteWhole(json, "major_faults", device.MajorFaults);
-        WriteRounded(json, "cpu_celsius", device.CpuCelsius);
-        WriteRounded(json, "cpu_mhz", device.CpuMhz);
-        if (device.Load1 is { } load)
-        {
-            json.WriteNumber("load1", load);
-        }
-
-        WriteWhole(json, "uptime_s", device.UptimeSeconds);
-        json.WriteNumber("queue", queue);
-        json.WriteNumber("requests_ok", metrics.RequestsOk);
-        json.WriteNumber("requests_failed", metrics.RequestsFailed);
-        json.WriteNumber("broker_reconnects", reconnects);
-    });
-
     /// <summary>Members of one tool call; a tool that was never declared is marked.</summary>
     public static void WriteToolCall(Utf8JsonWriter json, ToolCall toolCall, IReadOnlyList<ToolDefinition>? tools)
     {
@@ -229,18 +191,6 @@ internal static class Payloads
     {
         WriteRounded(json, "prefill_tps", timings.PrefillTokensPerSecond > 0 ? timings.PrefillTokensPerSecond : null);
         WriteRounded(json, "decode_tps", timings.DecodeTokensPerSecond > 0 ? timings.DecodeTokensPerSecond : null);
-    }
-
-    private static void WritePercentiles(Utf8JsonWriter json, string name, Percentiles? percentiles)
-    {
-        if (percentiles is { } p)
-        {
-            json.WriteStartObject(name);
-            WriteRounded(json, "p50", p.P50);
-            WriteRounded(json, "p95", p.P95);
-            WriteRounded(json, "max", p.Max);
-            json.WriteEndObject();
-        }
     }
 
     private static void WriteTime(Utf8JsonWriter json, DateTimeOffset now) =>

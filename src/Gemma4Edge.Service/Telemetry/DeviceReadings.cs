@@ -1,15 +1,13 @@
-using System.Globalization;
-
 namespace Gemma4Edge.Service.Telemetry;
 
 /// <summary>What the kernel tells about this process and this machine. Null = it does not tell.</summary>
 public sealed record DeviceReadings
 {
     /// <summary>The CPU's name.</summary>
-    public static string? CpuName { get; } = ReadCpuName();
+    public static string? CpuName { get; } = ReadCpuName(SystemFiles.OfThisMachine);
 
     /// <summary>Memory of the machine.</summary>
-    public static long? MemoryBytes { get; } = KilobytesOf("/proc/meminfo", "MemTotal:");
+    public static long? MemoryBytes { get; } = SystemFiles.OfThisMachine.Kilobytes("/proc/meminfo", "MemTotal:");
 
     /// <summary>Most resident memory so far.</summary>
     public long? PeakRssBytes { get; init; }
@@ -23,11 +21,11 @@ public sealed record DeviceReadings
     /// <summary>Of these, page cache mapped into it: mapped weights are not used-up memory.</summary>
     public long? RssFileBytes { get; init; }
 
-    /// <summary>Resident memory, shared pages divided among those who share them.</summary>
-    public long? PssBytes { get; init; }
-
-    /// <summary>Memory that can still be had without swapping.</summary>
+    /// <summary>Memory that can still be had without swapping, within the limits of the process's control groups.</summary>
     public long? AvailableBytes { get; init; }
+
+    /// <summary>Share of the last 10 seconds in which a task waited for memory, 0 to 1.</summary>
+    public double? MemoryPressure { get; init; }
 
     /// <summary>Page faults that waited for the disk, since the process started.</summary>
     public long? MajorFaults { get; init; }
@@ -36,7 +34,10 @@ public sealed record DeviceReadings
     public double? CpuCelsius { get; init; }
 
     /// <summary>Frequency of the first core.</summary>
-    public double? CpuMhz { get; init; }
+    public double? CpuHertz { get; init; }
+
+    /// <summary>What the firmware holds back.</summary>
+    public Throttling? Throttled { get; init; }
 
     /// <summary>Load average of the last minute.</summary>
     public double? Load1 { get; init; }
@@ -45,24 +46,35 @@ public sealed record DeviceReadings
     public long? UptimeSeconds { get; init; }
 
     /// <summary>Reads everything now: a dozen small files of /proc and /sys.</summary>
-    public static DeviceReadings Read() => new()
+    public static DeviceReadings Read(SystemFiles? files = null)
     {
-        RssBytes = KilobytesOf("/proc/self/status", "VmRSS:"),
-        PeakRssBytes = KilobytesOf("/proc/self/status", "VmHWM:"),
-        RssAnonymousBytes = KilobytesOf("/proc/self/status", "RssAnon:"),
-        RssFileBytes = KilobytesOf("/proc/self/status", "RssFile:"),
-        PssBytes = KilobytesOf("/proc/self/smaps_rollup", "Pss:"),
-        AvailableBytes = KilobytesOf("/proc/meminfo", "MemAvailable:"),
-        MajorFaults = (long?)Number(Field(TextOf("/proc/self/stat").Split(") ")[^1], 9)), // after "pid (name) " the fields start with the third
-        CpuCelsius = Number(TextOf("/sys/class/thermal/thermal_zone0/temp")) / 1000,
-        CpuMhz = Number(TextOf("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")) / 1000,
-        Load1 = Number(Field(TextOf("/proc/loadavg"), 0)),
-        UptimeSeconds = (long?)Number(Field(TextOf("/proc/uptime"), 0)),
-    };
+        files ??= SystemFiles.OfThisMachine;
+        return new DeviceReadings
+        {
+            RssBytes = files.Kilobytes("/proc/self/status", "VmRSS:"),
+            PeakRssBytes = files.Kilobytes("/proc/self/status", "VmHWM:"),
+            RssAnonymousBytes = files.Kilobytes("/proc/self/status", "RssAnon:"),
+            RssFileBytes = files.Kilobytes("/proc/self/status", "RssFile:"),
+            AvailableBytes = MemoryLimits.Read(files).AvailableBytes,
+            MemoryPressure = SystemFiles.Parse(SystemFiles.Field(files.LineOf("/proc/pressure/memory", "some"), 1).Replace("avg10=", "", StringComparison.Ordinal)) / 100,
+            MajorFaults = (long?)SystemFiles.Parse(SystemFiles.Field(files.Text("/proc/self/stat").Split(") ")[^1], 9)), // after "pid (name) " the fields start with the third
+            CpuCelsius = files.Number("/sys/class/thermal/thermal_zone0/temp") / 1000,
+            CpuHertz = files.Number("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq") * 1000,
+            Throttled = Throttling.Read(files),
+            Load1 = SystemFiles.Parse(SystemFiles.Field(files.Text("/proc/loadavg"), 0)),
+            UptimeSeconds = (long?)SystemFiles.Parse(SystemFiles.Field(files.Text("/proc/uptime"), 0)),
+        };
+    }
 
-    private static string? ReadCpuName()
+    /// <summary>Resident memory, shared pages divided among those who share them. The kernel walks all pages of the process for it.</summary>
+    public static long? ReadPssBytes(SystemFiles files)
     {
-        string[] lines = TextOf("/proc/cpuinfo").Split('\n');
+        ArgumentNullException.ThrowIfNull(files);
+        return files.Kilobytes("/proc/self/smaps_rollup", "Pss:");
+    }
+
+    private static string? ReadCpuName(SystemFiles files)
+    {
         return ValueOf("model name") ?? ValueOf("CPU part") switch // Arm's part numbers; its /proc/cpuinfo has no name
         {
             "0xd03" => "Cortex-A53",
@@ -74,30 +86,6 @@ public sealed record DeviceReadings
             null => null,
         };
 
-        string? ValueOf(string key) =>
-            lines.FirstOrDefault(line => line.StartsWith(key, StringComparison.Ordinal))?.Split(':', 2)[^1].Trim();
-    }
-
-    private static long? KilobytesOf(string file, string key) =>
-        TextOf(file).Split('\n').FirstOrDefault(line => line.StartsWith(key, StringComparison.Ordinal)) is { } line
-            ? (long?)Number(Field(line, 1)) * 1024
-            : null;
-
-    private static string Field(string line, int index) =>
-        line.Split(' ', StringSplitOptions.RemoveEmptyEntries) is { } fields && fields.Length > index ? fields[index] : "";
-
-    private static double? Number(string text) => double.TryParse(text, CultureInfo.InvariantCulture, out double value) ? value : null;
-
-    /// <summary>The text of a small file; empty where there is none, or the kernel refuses to tell (a sensor without a reading).</summary>
-    private static string TextOf(string file)
-    {
-        try
-        {
-            return File.ReadAllText(file);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return "";
-        }
+        string? ValueOf(string key) => files.LineOf("/proc/cpuinfo", key) is { Length: > 0 } line ? line.Split(':', 2)[^1].Trim() : null;
     }
 }

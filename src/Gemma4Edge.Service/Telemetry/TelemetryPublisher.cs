@@ -4,7 +4,7 @@ using Microsoft.Extensions.Hosting;
 namespace Gemma4Edge.Service.Telemetry;
 
 /// <summary>Publishes the node's figures every few seconds.</summary>
-internal sealed class TelemetryPublisher(ServiceOptions options, ServedModel served, MqttBridge bridge) : BackgroundService
+internal sealed class TelemetryPublisher(ServiceOptions options, ServedModel served, DeviceMonitor device, MqttBridge bridge) : BackgroundService
 {
     private readonly string _topic = new NodeTopics(options.Mqtt.Node).Telemetry;
 
@@ -14,8 +14,7 @@ internal sealed class TelemetryPublisher(ServiceOptions options, ServedModel ser
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(options.Telemetry.IntervalSeconds));
         do
         {
-            byte[] payload = Payloads.Telemetry(
-                DateTimeOffset.UtcNow, served.Metrics.Snapshot(), DeviceReadings.Read(), served.Residency(), served.Queue.Count, bridge.Reconnects);
+            byte[] payload = TelemetryPayload.Write(DateTimeOffset.UtcNow, served.Metrics.Reader, device.Readings.Throttled);
             bridge.Outbox.TryAddPassing(new OutboundMessage(_topic, payload) { AtLeastOnce = false });
         }
         while (await timer.WaitForNextTickAsync(stoppingToken).ConfigureAwait(false));

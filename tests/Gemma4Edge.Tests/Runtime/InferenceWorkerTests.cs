@@ -31,7 +31,7 @@ public sealed class InferenceWorkerTests : IDisposable
         await All(sinks);
         Assert.All(sinks, sink => Assert.Equal(1, sink.Ends));
         Assert.All(sinks, sink => Assert.NotEmpty(sink.Result!.Text));
-        Assert.Equal(3, _metrics.Snapshot().RequestsOk);
+        Assert.Equal(3, Requests("ok"));
         Assert.True(sinks[0].Result!.Timings.QueueMs < sinks[2].Result!.Timings.QueueMs);
     }
 
@@ -45,7 +45,7 @@ public sealed class InferenceWorkerTests : IDisposable
         Assert.Equal(FailureCode.Expired, late.Failure!.Code);
         Assert.Equal(0, late.PromptTokens);
         Assert.NotNull(inTime.Result);
-        Assert.Equal((1, 1), (_metrics.Snapshot().RequestsOk, _metrics.Snapshot().RequestsFailed));
+        Assert.Equal((1, 1), (Requests("ok"), Requests("failed")));
     }
 
     [Fact]
@@ -157,6 +157,9 @@ public sealed class InferenceWorkerTests : IDisposable
         Assert.Equal(1, broken.Ends);
         Assert.Null(broken.Failure);
     }
+
+    private double Requests(string outcome) => _metrics.Reader.Read().Single(family => family.Metric == MetricTable.Requests)
+        .Series.Where(series => series.Tags.Contains(new(MetricTable.Outcome, outcome))).Sum(series => series.Value);
 
     private static PromptRequest Request(string prompt, string id) =>
         new() { Id = id, Prompt = prompt, Sampling = SamplingOptions.Greedy, MaxTokens = 32, ReceivedTimestamp = Stopwatch.GetTimestamp() };
