@@ -95,7 +95,7 @@ public sealed class InferenceWorkerTests : IDisposable
         Assert.Equal((full, 1), (forbidden.Failure!, forbidden.Ends));
         Assert.Equal(new ToolResult("ok", Ok: true), next.Result!.ToolResults[0]);
         Assert.Single(light.Ran);
-        Assert.Equal((1, 1), (_metrics.Snapshot().RequestsOk, _metrics.Snapshot().RequestsFailed));
+        Assert.Equal((1, 1), (Requests("ok"), Requests("failed")));
     }
 
     [Fact]
