@@ -22,6 +22,7 @@ public sealed class Gemma4Transformer
     private readonly RopeTable _ropeFull;
     private readonly int _keepRowsFrom;
     private readonly TwoStageHead? _twoStageHead;
+    private long _layersRun;
 
     /// <summary>Makes the network ready to run: allocates every buffer.</summary>
     /// <param name="config">Shape of the network.</param>
@@ -59,6 +60,9 @@ public sealed class Gemma4Transformer
 
     /// <summary>Most tokens of one <see cref="Forward"/> with <see cref="LogitRows.All"/>: their logits take 16 MiB at most.</summary>
     public int MaxLogitRows { get; }
+
+    /// <summary>Layers computed since the start: whoever watches from another thread sees by this that the network gets on.</summary>
+    public long LayersRun => Volatile.Read(ref _layersRun);
 
     /// <summary>How good the shortlists of the two-stage head were; null = the head is full.</summary>
     public WinnerRanks? WinnerRanks => _twoStageHead?.WinnerRanks;
@@ -105,6 +109,7 @@ public sealed class Gemma4Transformer
             }
 
             DecoderLayer(layer, cache, a);
+            Volatile.Write(ref _layersRun, _layersRun + 1);
         }
 
         cache.Commit(tokens);                            // the one place where the sequence grows

@@ -27,6 +27,7 @@ public sealed class RequestQueue(int capacity) : IDisposable
     private readonly LinkedList<QueuedRequest> _waiting = new();
     private readonly SemaphoreSlim _available = new(0);
     private QueuedRequest? _running;
+    private long _looks;
 
     /// <summary>Most requests that may wait.</summary>
     public int Capacity { get; } = capacity;
@@ -45,6 +46,18 @@ public sealed class RequestQueue(int capacity) : IDisposable
 
     /// <summary>Whether a request is being worked on.</summary>
     public bool Busy => Volatile.Read(ref _running) is not null;
+
+    /// <summary>How often the compute thread has come for work.</summary>
+    public long Looks => Interlocked.Read(ref _looks);
+
+    /// <summary>Lets the compute thread, if it waits for work, look once more: <see cref="Looks"/> tells that it did.</summary>
+    public void Nudge()
+    {
+        if (_available.CurrentCount == 0)
+        {
+            _available.Release();
+        }
+    }
 
     /// <summary>Adds a request at the end of the line; false = full, and nothing was told to its sink.</summary>
     public bool TryAdd(QueuedRequest request)
@@ -116,9 +129,10 @@ public sealed class RequestQueue(int capacity) : IDisposable
         while (true)
         {
             _available.Wait(stopping);
+            Interlocked.Increment(ref _looks);
             lock (_waiting)
             {
-                if (_waiting.First is { } first) // a cancelled request leaves its count behind
+                if (_waiting.First is { } first) // a cancelled request leaves its count behind, a nudge has none
                 {
                     _waiting.RemoveFirst();
                     _running = first.Value;

@@ -14,6 +14,9 @@ internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, No
     /// <summary>The tools declared to it unless a request brings its own.</summary>
     public IReadOnlyList<ToolDefinition> Tools { get; init; } = [];
 
+    /// <summary>A count that moves whenever the compute thread gets anywhere: a layer further, or back to the queue.</summary>
+    public Func<long> Progress { get; init; } = () => Queue.Looks;
+
     /// <summary>Forgets one conversation, or all (null).</summary>
     public required Action<string?> ClearSessions { get; init; }
 

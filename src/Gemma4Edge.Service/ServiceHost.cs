@@ -4,10 +4,12 @@ using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Mqtt;
+using Gemma4Edge.Service.Systemd;
 using Gemma4Edge.Service.Telemetry;
 using Gemma4Edge.Service.Tools;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Hosting.Systemd;
 using Microsoft.Extensions.Logging;
 
 namespace Gemma4Edge.Service;
@@ -18,11 +20,13 @@ public sealed partial class ServiceHost : IAsyncDisposable
     private readonly IHost _host;
     private readonly MqttBridge _bridge;
     private readonly Task _worker;
+    private readonly ISystemdNotifier? _systemd;
     private readonly IDisposable? _owned;
 
-    private ServiceHost(IHost host, Task worker, IDisposable? owned)
+    private ServiceHost(IHost host, Task worker, ISystemdNotifier? systemd, IDisposable? owned)
     {
         _host = host;
+        _systemd = systemd;
         _bridge = host.Services.GetRequiredService<MqttBridge>();
         _worker = worker;
         _owned = owned;
@@ -49,11 +53,13 @@ public sealed partial class ServiceHost : IAsyncDisposable
     /// <summary>Opens the model and puts the service together; nothing listens yet.</summary>
     /// <param name="options">Checked options.</param>
     /// <param name="leastLogged">What is logged to stderr: this level and above.</param>
+    /// <param name="systemd">Hears how the service does; null = systemd did not start it.</param>
     /// <exception cref="ConfigurationException">An option does not fit the model or the machine; a tool's file is wrong.</exception>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
-    public static ServiceHost Open(ServiceOptions options, LogLevel leastLogged = LogLevel.Information)
+    public static ServiceHost Open(ServiceOptions options, LogLevel leastLogged = LogLevel.Information, ISystemdNotifier? systemd = null)
     {
         ArgumentNullException.ThrowIfNull(options);
+        systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
         IReadOnlyList<ToolDefinition> tools = LoadTools(options);
         InferenceEngine engine = OpenEngine(options.Model);
         var queue = new RequestQueue(options.Queue.Capacity);
@@ -63,10 +69,11 @@ public sealed partial class ServiceHost : IAsyncDisposable
         {
             Sampling = engine.DefaultSampling,
             Tools = tools,
+            Progress = () => queue.Looks + engine.Transformer.LayersRun,
             ClearSessions = worker.ClearSessions,
             Residency = () => MappedResidency.Of(engine.Model),
         };
-        return Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, new Owned(worker, engine, queue, metrics));
+        return Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, systemd, new Owned(worker, engine, queue, metrics));
     }
 
     /// <summary>Puts the service together around whatever takes requests from the queue.</summary>
@@ -76,15 +83,16 @@ public sealed partial class ServiceHost : IAsyncDisposable
     /// <param name="stopWorker">Stops, and ends the request that is running.</param>
     /// <param name="worker">Faulted when the worker breaks.</param>
     /// <param name="leastLogged">What is logged to stderr.</param>
+    /// <param name="systemd">Hears how the service does.</param>
     /// <param name="owned">Disposed at the end.</param>
     internal static ServiceHost Build(
-        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, IDisposable? owned = null)
+        ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, ISystemdNotifier? systemd = null, IDisposable? owned = null)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         // whatever the host would log of a failure is thrown, too
         builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.None);
-        builder.Logging.AddSimpleConsole(console => console.SingleLine = true).AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.Services.AddSystemd(); // READY=1 once everything below has started; the journal's log format where systemd started us
+        builder.Logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        _ = systemd is null ? builder.Logging.AddSimpleConsole(console => console.SingleLine = true) : builder.Logging.AddSystemdConsole(); // the latter gives the journal each line's level
         builder.Services.AddSingleton(options).AddSingleton(served);
         if (options.Mqtt.Broker == MqttOptions.Embedded)
         {
@@ -104,12 +112,24 @@ public sealed partial class ServiceHost : IAsyncDisposable
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
         LogNothingDurable(log);
-        return new ServiceHost(host, worker, owned);
+        return new ServiceHost(host, worker, systemd, owned);
     }
 
     /// <summary>Starts everything. When it returns, the node is online.</summary>
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached or started.</exception>
-    public Task StartAsync(CancellationToken cancellation) => _host.StartAsync(cancellation);
+    public async Task StartAsync(CancellationToken cancellation)
+    {
+        MqttOptions mqtt = _host.Services.GetRequiredService<ServiceOptions>().Mqtt;
+        _systemd?.Notify(new ServiceState($"STATUS=connecting to {mqtt.Address}"));
+        await _host.StartAsync(cancellation).ConfigureAwait(false);
+        if (_systemd is { } systemd)
+        {
+            CancellationToken stopping = _host.Services.GetRequiredService<IHostApplicationLifetime>().ApplicationStopping;
+            stopping.Register(() => systemd.Notify(ServiceState.Stopping));
+            systemd.Notify(ServiceState.Ready);
+            _ = new Watchdog(systemd, _host.Services.GetRequiredService<ServedModel>(), () => Status(mqtt), Watchdog.TimeoutOfThisProcess()).RunAsync(stopping);
+        }
+    }
 
     /// <summary>Stops: requests that run or wait end as interrupted, the node goes offline.</summary>
     public Task StopAsync(CancellationToken cancellation) => _host.StopAsync(cancellation);
@@ -139,6 +159,13 @@ public sealed partial class ServiceHost : IAsyncDisposable
         }
 
         _owned?.Dispose();
+    }
+
+    private string Status(MqttOptions mqtt)
+    {
+        RequestQueue queue = _host.Services.GetRequiredService<ServedModel>().Queue;
+        string work = !queue.Busy ? "idle" : queue.Count is > 0 and var waiting ? $"busy, {waiting} waiting" : "busy";
+        return _bridge.Outbox.IsConnected ? $"online, {work}" : $"{work}; connecting to {mqtt.Address}";
     }
 
     private static IReadOnlyList<ToolDefinition> LoadTools(ServiceOptions options) => options.Tools.Path is { } path ? ToolFiles.Load(path) : [];

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Gemma4Edge.Service;
+using Gemma4Edge.Service.Systemd;
 
 namespace Gemma4Edge.Cli.Verbs;
 
@@ -22,7 +23,7 @@ internal static class ServeVerb
         verb.SetAction(async (parsed, _) =>
         {
             ServiceOptions options = ServiceOptions.Read(flags.Load(parsed));
-            await using ServiceHost service = ServiceHost.Open(options);
+            await using ServiceHost service = ServiceHost.Open(options, systemd: NotifySocket.OfThisProcess());
             try
             {
                 await service.RunAsync(terminal.Interrupted).ConfigureAwait(false);

@@ -1,4 +1,5 @@
 using Gemma4Edge.Service;
+using Microsoft.Extensions.Hosting.Systemd;
 using Microsoft.Extensions.Logging;
 
 namespace Gemma4Edge.Tests.Service;
@@ -21,7 +22,7 @@ internal sealed class TestNode : IAsyncDisposable
 
     public int Port => Options.Mqtt.Address.Port;
 
-    public static async Task<TestNode> StartAsync(Mosquitto? broker = null, int capacity = 16, Func<ServiceOptions, ServiceOptions>? change = null)
+    public static async Task<TestNode> StartAsync(Mosquitto? broker = null, int capacity = 16, Func<ServiceOptions, ServiceOptions>? change = null, ISystemdNotifier? systemd = null)
     {
         var options = new ServiceOptions
         {
@@ -31,7 +32,7 @@ internal sealed class TestNode : IAsyncDisposable
         };
         options = change?.Invoke(options) ?? options;
         var model = new ScriptedModel(capacity);
-        var host = ServiceHost.Build(options, model.Served, model.Start, model.Stop, model.Completion, LogLevel.None);
+        var host = ServiceHost.Build(options, model.Served, model.Start, model.Stop, model.Completion, LogLevel.None, systemd);
         await host.StartAsync(TestContext.Current.CancellationToken);
         return new TestNode(options, model, host);
     }
