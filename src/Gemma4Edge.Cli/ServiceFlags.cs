@@ -9,7 +9,7 @@ internal sealed class ServiceFlags
 {
     private readonly Option<string?> _config = new("--config") { Description = $"Configuration file, or a folder of them; default {ServiceConfiguration.DefaultFolder}", HelpName = "FILE-OR-FOLDER" };
     private readonly Option<string?> _model = new("--model") { Description = "Model file or folder", HelpName = "MODEL" };
-    private readonly Option<string?> _broker = new("--broker") { Description = "embedded, or the broker's URL", HelpName = "embedded|mqtt://HOST:PORT" };
+    private readonly Option<string?> _broker = new("--broker") { Description = "embedded, or the broker's URL", HelpName = "embedded|mqtt[s]://HOST:PORT" };
     private readonly ModelFlags _flags;
 
     /// <summary>Adds the options to <paramref name="verb"/>.</summary>

@@ -32,14 +32,13 @@ public sealed partial class ServiceHost : IAsyncDisposable
         _owned = owned;
     }
 
-    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: files that are named, tools, the model's header.</summary>
+    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: tools, the model's header.</summary>
     /// <exception cref="ConfigurationException">An option does not fit the model or the machine; a file cannot be read.</exception>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
     public static void Check(ServiceOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         _ = LoadTools(options);
-        _ = BrokerConnection.Options(options.Mqtt.Address, options.Mqtt.Node, options.Mqtt.User, options.Mqtt.PasswordFile);
         Explained(options.Model, () =>
         {
             _ = CpuKernels.Select(options.Model.Kernel);
@@ -96,7 +95,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(options).AddSingleton(served);
         if (options.Mqtt.Broker == MqttOptions.Embedded)
         {
-            builder.Services.AddHostedService(_ => new EmbeddedBroker(options.Mqtt.Address));
+            builder.Services.AddHostedService(_ => new EmbeddedBroker(options.Mqtt));
         }
 
         // started in this order, stopped in the reverse: the bridge still tells how the worker's last request ended

@@ -38,7 +38,7 @@ internal static class DemoVerb
             await service.StartAsync(terminal.Interrupted).ConfigureAwait(false);
             try
             {
-                await using PromptClient client = await PromptClient.ConnectAsync(options.Mqtt.Address, null, null, terminal.Interrupted).ConfigureAwait(false);
+                await using PromptClient client = await PromptClient.ConnectAsync(options.Mqtt.Address, null, terminal.Interrupted).ConfigureAwait(false);
                 terminal.Out.WriteLine(terminal.Dim(
                     "An MQTT broker, the service and a client in this one process; every command and every answer below goes through the broker.\n" +
                     "The home is played: whatever is called works, and every sensor reads 21.5.\n" +

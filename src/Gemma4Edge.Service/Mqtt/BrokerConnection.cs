@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Security.Authentication;
 using MQTTnet;
 using MQTTnet.Exceptions;
 using MQTTnet.Formatter;
@@ -11,8 +12,8 @@ internal static class BrokerConnection
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
 
     /// <summary>Options of an MQTT 5 connection.</summary>
-    /// <exception cref="ConfigurationException">The password file cannot be read.</exception>
-    public static MqttClientOptionsBuilder Options(BrokerAddress address, string clientId, string? user, string? passwordFile)
+    /// <exception cref="ConfigurationException">A file of the credentials cannot be used.</exception>
+    public static MqttClientOptionsBuilder Options(BrokerAddress address, string clientId, BrokerCredentials credentials)
     {
         MqttClientOptionsBuilder builder = new MqttClientOptionsBuilder()
             .WithTcpServer(address.Host, address.Port)
@@ -20,7 +21,8 @@ internal static class BrokerConnection
             .WithClientId(clientId)
             .WithTimeout(s_timeout)
             .WithKeepAlivePeriod(TimeSpan.FromSeconds(15));
-        return user is null ? builder : builder.WithCredentials(user, ReadPassword(passwordFile));
+        BrokerLogin.Read(address, credentials).AddTo(builder);
+        return builder;
     }
 
     /// <summary>Connects.</summary>
@@ -28,6 +30,7 @@ internal static class BrokerConnection
     public static async Task ConnectAsync(IMqttClient client, BrokerAddress address, MqttClientOptions options, CancellationToken cancellation)
     {
         string reason;
+        string hint = "Check that the broker runs there and lets this user in.";
         Exception? cause = null;
         try
         {
@@ -37,31 +40,26 @@ internal static class BrokerConnection
                 return;
             }
 
-            reason = $"it refuses the connection: {result.ResultCode} {result.ReasonString}";
+            reason = $"it refuses the connection: {result.ResultCode} {result.ReasonString}".TrimEnd();
+            if (result.ResultCode is MqttClientConnectResultCode.NotAuthorized or MqttClientConnectResultCode.BadUserNameOrPassword)
+            {
+                hint = options.Credentials?.GetUserName(options) is { } user
+                    ? $"Check the password of user '{user}', and that the broker knows that user."
+                    : "It wants a user and a password, or a certificate: give them.";
+            }
         }
         catch (Exception e) when (IsNetworkFailure(e, cancellation))
         {
-            (reason, cause) = (e.GetBaseException().Message, e);
+            Exception root = e.GetBaseException();
+            (reason, hint, cause) = (root.Message, (root as CertificateRefusedException)?.Hint ?? hint, e);
         }
 
-        throw new BrokerUnavailableException(address.ToString(), reason, "Check that the broker runs there and lets this user in.", cause);
+        throw new BrokerUnavailableException(address.ToString(), reason, hint, cause);
     }
 
     /// <summary>Whether an exception tells that the connection is bad, not that the program is.</summary>
     /// <remarks>The client library throws InvalidOperationException when it is called while an earlier connect or disconnect is still under way.</remarks>
     public static bool IsNetworkFailure(Exception e, CancellationToken cancellation) =>
-        e is MqttCommunicationException or SocketException or IOException or TimeoutException or MqttProtocolViolationException or InvalidOperationException
+        e is MqttCommunicationException or SocketException or IOException or TimeoutException or MqttProtocolViolationException or AuthenticationException or InvalidOperationException
         || (e is OperationCanceledException && !cancellation.IsCancellationRequested);
-
-    private static string ReadPassword(string? file)
-    {
-        try
-        {
-            return file is null ? "" : File.ReadLines(file).FirstOrDefault("");
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new ConfigurationException($"Mqtt:PasswordFile is '{file}', which cannot be read: {e.Message}", e);
-        }
-    }
 }

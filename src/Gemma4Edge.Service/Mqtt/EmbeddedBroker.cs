@@ -1,32 +1,49 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
 using Microsoft.Extensions.Hosting;
+using MQTTnet.Protocol;
 using MQTTnet.Server;
 
 namespace Gemma4Edge.Service.Mqtt;
 
-/// <summary>A broker in this process, reachable from this machine only. Its sessions and retained messages end with it.</summary>
-internal sealed class EmbeddedBroker(BrokerAddress address) : IHostedService, IDisposable
+/// <summary>A broker in this process, reachable from this machine only unless another address is configured. Its sessions and retained messages end with it.</summary>
+internal sealed class EmbeddedBroker : IHostedService, IDisposable
 {
     private const int MaxPendingMessagesPerClient = 4096;
+    private readonly MqttOptions _options;
+    private readonly string? _password;
+    private readonly MqttServer _server;
 
-    private readonly MqttServer _server = new MqttServerFactory().CreateMqttServer(new MqttServerOptionsBuilder()
-        .WithDefaultEndpoint()
-        .WithDefaultEndpointBoundIPAddress(IPAddress.Loopback)
-        .WithDefaultEndpointBoundIPV6Address(IPAddress.None)
-        .WithDefaultEndpointPort(address.Port)
-        .WithPersistentSessions()
-        .WithMaxPendingMessagesPerClient(MaxPendingMessagesPerClient)
-        .Build(), [new NamingServerAdapter()]);
+    /// <exception cref="ConfigurationException">The password's file cannot be used.</exception>
+    public EmbeddedBroker(MqttOptions options)
+    {
+        _options = options;
+        _password = BrokerLogin.Read(options.Address, options.Credentials).Password;
+        var address = IPAddress.Parse(options.EmbeddedAddress);
+        bool isV6 = address.AddressFamily == AddressFamily.InterNetworkV6;
+        _server = new MqttServerFactory().CreateMqttServer(
+            new MqttServerOptionsBuilder()
+                .WithDefaultEndpoint()
+                .WithDefaultEndpointBoundIPAddress(isV6 ? IPAddress.None : address)
+                .WithDefaultEndpointBoundIPV6Address(isV6 ? address : IPAddress.None)
+                .WithDefaultEndpointPort(options.EmbeddedPort)
+                .WithPersistentSessions()
+                .WithMaxPendingMessagesPerClient(MaxPendingMessagesPerClient)
+                .Build(),
+            [new NamingServerAdapter()]);
+    }
 
     /// <inheritdoc/>
     /// <exception cref="BrokerUnavailableException">The port is in use.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        // MQTT 5 lets a client leave its name to the broker, which tells it; this one would refuse it
         _server.ValidatingConnectionAsync += e =>
         {
+            // MQTT 5 lets a client leave its name to the broker, which tells it; this one would refuse it
             e.AssignedClientIdentifier = string.IsNullOrEmpty(e.ClientId) ? NamingServerAdapter.NewClientId : null;
+            e.ReasonCode = IsKnown(e.UserName, e.Password) ? MqttConnectReasonCode.Success : MqttConnectReasonCode.BadUserNameOrPassword;
             return Task.CompletedTask;
         };
         try
@@ -36,7 +53,7 @@ internal sealed class EmbeddedBroker(BrokerAddress address) : IHostedService, ID
         catch (SocketException e)
         {
             throw new BrokerUnavailableException(
-                address.ToString(), $"the embedded broker cannot listen there: {e.Message}", "Choose another Mqtt:EmbeddedPort, or use the broker that runs there with --broker.", e);
+                _options.Address.ToString(), $"the embedded broker cannot listen there: {e.Message}", "Choose another Mqtt:EmbeddedPort, or use the broker that runs there with --broker.", e);
         }
     }
 
@@ -45,4 +62,7 @@ internal sealed class EmbeddedBroker(BrokerAddress address) : IHostedService, ID
 
     /// <inheritdoc/>
     public void Dispose() => _server.Dispose();
+
+    private bool IsKnown(string? user, string? password) => _password is null
+        || (user == _options.User && CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(password ?? ""), Encoding.UTF8.GetBytes(_password)));
 }

@@ -107,7 +107,7 @@ internal sealed partial class MqttConnection(
         _delay.Connected();
     }
 
-    private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}", options.User, options.PasswordFile)
+    private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}", options.Credentials)
         .WithCleanStart(false)
         .WithSessionExpiryInterval((uint)options.SessionExpirySeconds)
         .WithReceiveMaximum(ReceiveMaximum)

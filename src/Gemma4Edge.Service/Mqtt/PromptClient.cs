@@ -25,11 +25,11 @@ public sealed class PromptClient : IAsyncDisposable
 
     /// <summary>Connects.</summary>
     /// <param name="broker">Where to.</param>
-    /// <param name="user">As whom; null = nobody.</param>
-    /// <param name="passwordFile">File with the password on its first line.</param>
+    /// <param name="credentials">As whom; null = nobody.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses.</exception>
-    public static async Task<PromptClient> ConnectAsync(BrokerAddress broker, string? user, string? passwordFile, CancellationToken cancellation)
+    /// <exception cref="ConfigurationException">A file of the credentials cannot be used.</exception>
+    public static async Task<PromptClient> ConnectAsync(BrokerAddress broker, BrokerCredentials? credentials, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(broker);
         string clientId = $"gemma4edge-client-{Guid.NewGuid():N}";
@@ -40,7 +40,7 @@ public sealed class PromptClient : IAsyncDisposable
             var client = new PromptClient(mqtt, broker, replyTopic);
             mqtt.ApplicationMessageReceivedAsync += client.OnReceivedAsync;
             mqtt.DisconnectedAsync += client.OnDisconnectedAsync;
-            await BrokerConnection.ConnectAsync(mqtt, broker, BrokerConnection.Options(broker, clientId, user, passwordFile).Build(), cancellation).ConfigureAwait(false);
+            await BrokerConnection.ConnectAsync(mqtt, broker, BrokerConnection.Options(broker, clientId, credentials ?? new BrokerCredentials()).Build(), cancellation).ConfigureAwait(false);
             await mqtt.SubscribeAsync(replyTopic, MqttQualityOfServiceLevel.AtLeastOnce, cancellation).ConfigureAwait(false);
             return client;
         }

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
@@ -105,13 +107,13 @@ public sealed class ConfigurationTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"Mqtt":{"Brokr":"x"}}""", "Mqtt:Brokr", "Broker, EmbeddedPort")]
+    [InlineData("""{"Mqtt":{"Brokr":"x"}}""", "Mqtt:Brokr", "Broker, CaFile")]
     [InlineData("""{"Mqtt":{"Brokr":{"a":{"b":1}}}}""", "Mqtt:Brokr", "no such key")]
     [InlineData("""{"Mqt":{"Broker":"x"}}""", "Mqt ", "Model, Mqtt, Queue")]
     [InlineData("""{"Mqtt":"x"}""", "Mqtt ", "an object")]
-    [InlineData("""{"Mqtt":{"Broker":{"Host":"x"}}}""", "Mqtt:Broker", "embedded or mqtt://")]
-    [InlineData("""{"Mqtt":{"Broker":"mqtts://x"}}""", "'mqtts://x'", "embedded or mqtt://")]
-    [InlineData("""{"Mqtt":{"Broker":"mqtt://u:p@x"}}""", "Mqtt:Broker", "embedded or mqtt://")]
+    [InlineData("""{"Mqtt":{"Broker":{"Host":"x"}}}""", "Mqtt:Broker", "embedded, mqtt://")]
+    [InlineData("""{"Mqtt":{"Broker":"tls://x"}}""", "'tls://x'", "embedded, mqtt://")]
+    [InlineData("""{"Mqtt":{"Broker":"mqtt://u:p@x"}}""", "Mqtt:Broker", "embedded, mqtt://")]
     [InlineData("""{"Mqtt":{"EmbeddedPort":70000}}""", "'70000'", "1 to 65535")]
     [InlineData("""{"Mqtt":{"Node":"a/b"}}""", "'a/b'", "1 to 64")]
     [InlineData("""{"Mqtt":{"Node":"fleet"}}""", "'fleet'", "not fleet or reply")]
@@ -134,6 +136,48 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Contains(named, message, StringComparison.Ordinal);
         Assert.Contains(allowed, message, StringComparison.Ordinal);
         Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{"CaFile":"EMPTY","Broker":"mqtts://b"}""", "Mqtt:CaFile is 'EMPTY': it holds no certificate")]
+    [InlineData("""{"CaFile":"TEXT","Broker":"mqtts://b"}""", "Mqtt:CaFile is 'TEXT': it holds no certificate")]
+    [InlineData("""{"CaFile":"CERT","Broker":"mqtt://b"}""", "Mqtt:CaFile is 'CERT', but the broker mqtt://b:1883 is reached without TLS")]
+    [InlineData("""{"ClientCertificateFile":"TEXT","Broker":"mqtts://b"}""", "Mqtt:ClientCertificateFile is 'TEXT'")]
+    [InlineData("""{"ClientCertificateFile":"CERT","Broker":"mqtts://b"}""", "Mqtt:ClientCertificateFile is 'CERT': ")]
+    [InlineData("""{"ClientCertificateFile":"CERT","ClientKeyFile":"OTHERKEY","Broker":"mqtts://b"}""", "Mqtt:ClientKeyFile is 'OTHERKEY': ")]
+    [InlineData("""{"ClientCertificateFile":"CERT","ClientKeyFile":"TEXT","Broker":"mqtts://b"}""", "the unencrypted PEM key of the certificate in CERT")]
+    [InlineData("""{"ClientKeyFile":"KEY","Broker":"mqtts://b"}""", "Mqtt:ClientKeyFile is 'KEY', but there is no certificate to it")]
+    [InlineData("""{"PasswordFile":"EMPTY","Broker":"mqtt://b"}""", "Mqtt:PasswordFile is 'EMPTY': its first line is empty")]
+    [InlineData("""{"EmbeddedAddress":"0.0.0.0"}""", "Mqtt:EmbeddedAddress is '0.0.0.0', where others")]
+    [InlineData("""{"EmbeddedAddress":"0.0.0.0","User":"u"}""", "that needs Mqtt:PasswordFile")]
+    public void Credentials_AreCheckedAtTheStart(string mqtt, string problem)
+    {
+        using X509Certificate2 certificate = GuardedMosquitto.MakeCa("a");
+        using ECDsa other = ECDsa.Create();
+        Dictionary<string, string> files = new()
+        {
+            ["EMPTY"] = "", ["TEXT"] = "hello", ["CERT"] = certificate.ExportCertificatePem(),
+            ["OTHERKEY"] = other.ExportPkcs8PrivateKeyPem(), ["KEY"] = certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem(),
+        };
+        foreach ((string name, string text) in files)
+        {
+            string file = Write($"{name.ToLowerInvariant()}.pem", text);
+            (mqtt, problem) = (mqtt.Replace($"\"{name}\"", $"\"{file}\"", StringComparison.Ordinal), problem.Replace($"'{name}'", $"'{file}'", StringComparison.Ordinal).Replace($"in {name}", $"in {file}", StringComparison.Ordinal));
+        }
+
+        Write("10.json", $$"""{"Model":{"Path":"m"},"Mqtt":{{mqtt}}}""");
+        Assert.Contains(problem, Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void SystemdCredential_IsThePassword_AndTheNodeTheUser()
+    {
+        string file = Write("mqtt-password", "secret\n");
+        Write("10.json", """{"Model":{"Path":"m"},"Mqtt":{"Node":"bath","Broker":"mqtts://b"}}""");
+        var reader = new OptionReader(ServiceConfiguration.Load(_folder, []), "Mqtt");
+        MqttOptions mqtt = MqttOptions.Read(reader, _folder);
+        Assert.Equal(("bath", file, new BrokerAddress("b", 8883, true)), (mqtt.User, mqtt.PasswordFile, mqtt.Address));
+        Assert.Null(MqttOptions.Read(reader, null).User);
     }
 
     [Fact]

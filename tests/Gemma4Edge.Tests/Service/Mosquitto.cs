@@ -11,11 +11,12 @@ internal sealed class Mosquitto : IDisposable
     private readonly string _config = Path.GetTempFileName();
     private Process? _process;
 
-    public Mosquitto()
+    /// <param name="config">Its configuration for a port; null = lets everybody in.</param>
+    public Mosquitto(Func<int, string>? config = null)
     {
         Assert.SkipUnless(File.Exists(Program), $"{Program} is not installed");
         Port = FreePort();
-        File.WriteAllText(_config, $"listener {Port} 127.0.0.1\nallow_anonymous true\nuser root\n");
+        File.WriteAllText(_config, (config?.Invoke(Port) ?? $"listener {Port} 127.0.0.1\nallow_anonymous true\n") + "user root\n");
         Start();
     }
 
@@ -46,6 +47,9 @@ internal sealed class Mosquitto : IDisposable
 
         throw new InvalidOperationException("Mosquitto did not start listening.");
     }
+
+    /// <summary>Reads its access rules and passwords again; takes effect at once for all that is published after it.</summary>
+    public void Reload() => Process.Start("kill", ["-HUP", $"{_process!.Id}"]).WaitForExit();
 
     /// <summary>Ends it as a power cut would: nothing is said, nothing is saved.</summary>
     public void Kill()

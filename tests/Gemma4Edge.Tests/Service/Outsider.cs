@@ -21,7 +21,13 @@ internal sealed class Outsider : IAsyncDisposable
 
     public static Task<Outsider> ConnectAsync(int port, params string[] topics) => ConnectAsync(port, MqttProtocolVersion.V500, topics);
 
-    public static async Task<Outsider> ConnectAsync(int port, MqttProtocolVersion version, params string[] topics)
+    public static Task<Outsider> ConnectAsync(int port, MqttProtocolVersion version, params string[] topics) =>
+        ConnectAsync(new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(version).Build(), topics);
+
+    public static Task<Outsider> ConnectAsAsync(int port, string user, string password, params string[] topics) =>
+        ConnectAsync(new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(MqttProtocolVersion.V500).WithCredentials(user, password).Build(), topics);
+
+    private static async Task<Outsider> ConnectAsync(MqttClientOptions options, string[] topics)
     {
         IMqttClient client = new MqttClientFactory().CreateMqttClient();
         var outsider = new Outsider(client);
@@ -30,8 +36,7 @@ internal sealed class Outsider : IAsyncDisposable
             outsider._received.Writer.TryWrite(e.ApplicationMessage);
             return Task.CompletedTask;
         };
-        await client.ConnectAsync(
-            new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(version).Build(), TestContext.Current.CancellationToken);
+        await client.ConnectAsync(options, TestContext.Current.CancellationToken);
         foreach (string topic in topics)
         {
             await client.SubscribeAsync(topic, MqttQualityOfServiceLevel.AtLeastOnce, TestContext.Current.CancellationToken);

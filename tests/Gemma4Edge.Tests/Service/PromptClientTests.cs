@@ -70,7 +70,7 @@ public class PromptClientTests
         });
     }
 
-    private static Task<PromptClient> ConnectAsync(TestNode node) => PromptClient.ConnectAsync(node.Options.Mqtt.Address, null, null, TestContext.Current.CancellationToken);
+    private static Task<PromptClient> ConnectAsync(TestNode node) => PromptClient.ConnectAsync(node.Options.Mqtt.Address, null, TestContext.Current.CancellationToken);
 
     private static async Task<List<JsonElement>> Collect(IAsyncEnumerable<JsonElement> events)
     {
