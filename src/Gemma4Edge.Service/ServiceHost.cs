@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
@@ -105,6 +106,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
         builder.Services.AddSingleton(services => new TelemetryPublisher(options, served, device, services.GetRequiredService<MqttBridge>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
+        builder.Services.AddSingleton<ConfigurationReload>();
         IHost host = builder.Build();
         MqttBridge bridge = host.Services.GetRequiredService<MqttBridge>();
         NodeMetrics.Observe(served.Metrics, device, served.Queue, () => bridge.Reconnects);
@@ -128,6 +130,16 @@ public sealed partial class ServiceHost : IAsyncDisposable
             systemd.Notify(ServiceState.Ready);
             _ = new Watchdog(systemd, _host.Services.GetRequiredService<ServedModel>(), () => Status(mqtt), Watchdog.TimeoutOfThisProcess()).RunAsync(stopping);
         }
+    }
+
+    /// <summary>Takes over a changed configuration, as far as that goes without a restart; the log says what changed, what did not, and why.</summary>
+    /// <param name="read">Reads the configuration again.</param>
+    public void Reload(Func<ServiceOptions> read)
+    {
+        long monotonicMicroseconds = Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1_000_000);
+        _systemd?.Notify(new ServiceState(FormattableString.Invariant($"RELOADING=1\nMONOTONIC_USEC={monotonicMicroseconds}")));
+        _host.Services.GetRequiredService<ConfigurationReload>().Run(read);
+        _systemd?.Notify(ServiceState.Ready);
     }
 
     /// <summary>Stops: requests that run or wait end as interrupted, the node goes offline.</summary>

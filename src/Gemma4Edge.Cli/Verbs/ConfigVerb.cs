@@ -26,22 +26,21 @@ internal static class ConfigVerb
         var flags = new ServiceFlags(verb);
         verb.SetAction(parsed =>
         {
-            List<OptionValue> values = [];
-            ServiceHost.Check(ServiceOptions.Read(flags.Load(parsed), values));
-            values = [.. values.GroupBy(value => value.Key).Select(group => group.Last())]; // a key may be asked for twice
+            ServiceOptions options = ServiceOptions.Read(flags.Load(parsed));
+            ServiceHost.Check(options);
             if (parsed.GetValue(json))
             {
-                JsonOutput.WriteObject(terminal.Out, writer => WriteJson(writer, values));
+                JsonOutput.WriteObject(terminal.Out, writer => WriteJson(writer, options.Values));
             }
             else
             {
-                WriteLines(terminal, values);
+                WriteLines(terminal, options.Values);
             }
         });
         return verb;
     }
 
-    private static void WriteJson(Utf8JsonWriter json, List<OptionValue> values)
+    private static void WriteJson(Utf8JsonWriter json, IReadOnlyList<OptionValue> values)
     {
         json.WriteStartArray("values");
         foreach (OptionValue value in values)
@@ -61,7 +60,7 @@ internal static class ConfigVerb
         json.WriteEndArray();
     }
 
-    private static void WriteLines(Terminal terminal, List<OptionValue> values)
+    private static void WriteLines(Terminal terminal, IReadOnlyList<OptionValue> values)
     {
         int width = values.Max(value => value.Key.Length);
         foreach (OptionValue value in values)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Systemd;
 
@@ -17,6 +18,7 @@ internal static class ServeVerb
             "GEMMA4EDGE__Mqtt__Node=kitchen gemma4edge serve --model model.gguf");
         verb.Notes = """
             Configuration: appsettings.json of the working folder, then --config, then the environment (GEMMA4EDGE__Section__Key), then these options.
+            SIGHUP reads it again: Sampling, Model:System, Queue:DefaultDeadlineSeconds and Telemetry:IntervalSeconds change, the rest needs a restart.
             Send it a prompt: mosquitto_pub -t gemma4edge/NODE/prompt/set -m "Name three herbs.", or gemma4edge send.
             """;
         var flags = new ServiceFlags(verb);
@@ -24,6 +26,11 @@ internal static class ServeVerb
         {
             ServiceOptions options = ServiceOptions.Read(flags.Load(parsed));
             await using ServiceHost service = ServiceHost.Open(options, systemd: NotifySocket.OfThisProcess());
+            using PosixSignalRegistration? hangup = terminal.IsInteractive ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
+            {
+                signal.Cancel = true;
+                service.Reload(() => ServiceOptions.Read(flags.Load(parsed)));
+            });
             try
             {
                 await service.RunAsync(terminal.Interrupted).ConfigureAwait(false);

@@ -41,6 +41,9 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
 
+    /// <summary>Takes over what another configuration says otherwise and can change while the service runs.</summary>
+    public void Reload(ServiceOptions from, ServiceOptions to) => _state.Reload(from, to);
+
     /// <inheritdoc/>
     public async Task StartAsync(CancellationToken cancellationToken)
     {

@@ -51,6 +51,16 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
 
     public void SetDefaults(Func<RequestDefaults, RequestDefaults> change) => Update(() => _defaults = change(_defaults));
 
+    /// <summary>Takes over what another configuration says otherwise; what was set over MQTT stays where the configuration did not change.</summary>
+    public void Reload(ServiceOptions from, ServiceOptions to) => SetDefaults(now => now with
+    {
+        Sampling = from.Sampling.Over(modelSampling) == to.Sampling.Over(modelSampling) ? now.Sampling : to.Sampling.Over(modelSampling),
+        MaxTokens = from.Sampling.MaxTokens == to.Sampling.MaxTokens ? now.MaxTokens : to.Sampling.MaxTokens,
+        Think = from.Sampling.Thinking == to.Sampling.Thinking ? now.Think : to.Sampling.Thinking,
+        System = to.Model.System,
+        DeadlineSeconds = to.Queue.DefaultDeadlineSeconds,
+    });
+
     public void RequestAccepted() => Update(() => _unfinished++);
 
     /// <summary>An accepted request has ended; <paramref name="result"/> is null where it has no answer.</summary>

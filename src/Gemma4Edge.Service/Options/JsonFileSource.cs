@@ -42,7 +42,7 @@ internal sealed class JsonFileSource(string path) : JsonStreamConfigurationSourc
             {
                 base.Load(stream);
             }
-            catch (Exception e) when (e is JsonException or FormatException)
+            catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException) // the last: a name that is no Unicode
             {
                 throw new ConfigurationException($"{Path}: {(e.InnerException as JsonException ?? e).Message} Expected a JSON object of sections.", e);
             }

@@ -8,8 +8,8 @@ namespace Gemma4Edge.Service;
 /// <summary>Reads one section by hand: every value is checked against what is allowed, every key that nobody asked for is refused.</summary>
 /// <param name="root">All places, merged.</param>
 /// <param name="section">Name of the section.</param>
-/// <param name="effective">Hears of each key that is asked for, in order; null = nobody wants to know.</param>
-internal sealed class OptionReader(IConfigurationRoot root, string section, ICollection<OptionValue>? effective = null)
+/// <param name="values">Gets each key that is asked for; null = nobody wants to know.</param>
+internal sealed class OptionReader(IConfigurationRoot root, string section, Dictionary<string, OptionValue>? values = null)
 {
     private readonly HashSet<string> _known = new(StringComparer.OrdinalIgnoreCase);
 
@@ -111,7 +111,16 @@ internal sealed class OptionReader(IConfigurationRoot root, string section, ICol
             : throw Wrong(at.Path, value, allowed);
     }
 
-    private void Record(string key, string? json) => effective?.Add(new OptionValue($"{section}:{key}", json, ServiceConfiguration.SourceOf(root, $"{section}:{key}")));
+    private void Record(string key, string? json)
+    {
+        if (values is null)
+        {
+            return;
+        }
+
+        string path = $"{section}:{key}";
+        values[path] = new OptionValue(path, json, ServiceConfiguration.SourceOf(root, path));
+    }
 
     private ConfigurationException Wrong(string path, string value, string allowed) =>
         new($"{path} (from {ServiceConfiguration.SourceOf(root, path)}) is '{OptionValue.Shown(path, value)}'; allowed is {allowed}.");

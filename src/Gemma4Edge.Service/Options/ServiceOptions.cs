@@ -23,14 +23,17 @@ public sealed record ServiceOptions
     /// <summary>What is published about the node.</summary>
     public TelemetryOptions Telemetry { get; init; } = new();
 
+    /// <summary>Each key with the value that is in force and where it came from, by section.</summary>
+    public IReadOnlyList<OptionValue> Values { get; private init; } = [];
+
     /// <summary>Reads and checks a configuration.</summary>
     /// <param name="configuration">All places, merged.</param>
-    /// <param name="effective">Gets each key with the value that is in force, in the order of sections; null = nobody wants to know.</param>
     /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
-    public static ServiceOptions Read(IConfigurationRoot configuration, ICollection<OptionValue>? effective = null)
+    public static ServiceOptions Read(IConfigurationRoot configuration)
     {
         ArgumentNullException.ThrowIfNull(configuration);
         List<string> sections = [];
+        Dictionary<string, OptionValue> values = [];
         var options = new ServiceOptions
         {
             Model = ModelOptions.Read(Section("Model")),
@@ -50,12 +53,12 @@ public sealed record ServiceOptions
             }
         }
 
-        return options;
+        return options with { Values = [.. values.Values] };
 
         OptionReader Section(string name)
         {
             sections.Add(name);
-            return new OptionReader(configuration, name, effective);
+            return new OptionReader(configuration, name, values);
         }
     }
 }

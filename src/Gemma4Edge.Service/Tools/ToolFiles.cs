@@ -30,7 +30,7 @@ public static class ToolFiles
                 ? [.. root.EnumerateArray().Select((tool, index) => Read(tool, $"{file}[{index}]"))]
                 : [Read(root, file)];
         }
-        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException) // the last: a name that is no Unicode
         {
             throw new ConfigurationException($"{file}: {e.Message} Expected a tool: an object with name, description and parameters (a JSON schema).", e);
         }

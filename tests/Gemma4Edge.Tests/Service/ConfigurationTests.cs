@@ -59,7 +59,7 @@ public sealed class ConfigurationTests : IDisposable
         Environment.SetEnvironmentVariable("GEMMA4EDGE__Telemetry__IntervalSeconds", "4");
         try
         {
-            OptionValue[] values = Values(("Model:Path", "line"));
+            IReadOnlyList<OptionValue> values = Read(("Model:Path", "line")).Values;
 
             Assert.Equal(new OptionValue("Model:Path", "\"line\"", "command line"), Of("Model:Path"));
             Assert.Equal(new OptionValue("Telemetry:IntervalSeconds", "4", "environment GEMMA4EDGE__Telemetry__IntervalSeconds"), Of("Telemetry:IntervalSeconds"));
@@ -187,7 +187,7 @@ public sealed class ConfigurationTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(_folder, "30.json"), "/no/such/file");
         Assert.Contains("30.json: the configuration file cannot be read", Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
         File.Delete(Path.Combine(_folder, "30.json"));
-        foreach (string wrong in (string[])["[1]", """{"Model":{"Path":"a","path":"b"}}""", "{"])
+        foreach (string wrong in (string[])["[1]", """{"Model":{"Path":"a","path":"b"}}""", """{"Model":{"P\ud800":"x"}}""", "{"])
         {
             Assert.Contains(Write("10.json", wrong), Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
         }
@@ -219,6 +219,7 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("""[{"name":"a"},{"name":"a"}]""", "twice")]
     [InlineData("{", "tool.json")]
     [InlineData("5", "tool.json")]
+    [InlineData("""{"name":"a","\ud800":1}""", "tool.json")]
     public void Tools_WhatIsNoDeclarationIsRefused(string json, string named)
     {
         string file = Write("tool.json", json);
@@ -230,13 +231,6 @@ public sealed class ConfigurationTests : IDisposable
         string file = Path.Combine(_folder, name);
         File.WriteAllText(file, json);
         return file;
-    }
-
-    private OptionValue[] Values(params (string Key, string? Value)[] overrides)
-    {
-        List<OptionValue> values = [];
-        ServiceOptions.Read(Load(overrides), values);
-        return [.. values.GroupBy(value => value.Key).Select(group => group.Last())];
     }
 
     private ServiceOptions Read(params (string Key, string? Value)[] overrides) =>
