@@ -63,8 +63,8 @@ internal readonly record struct JsonAt(JsonElement Value, string Path)
     {
         JsonValueKind.Object => "an object",
         JsonValueKind.Array => "an array",
+        JsonValueKind.Number => Value.GetRawText() is { Length: <= 40 } number ? number : "a number of many digits",
         JsonValueKind.String => "a string",
-        JsonValueKind.Number => "a number",
         JsonValueKind.Null => "null",
         JsonValueKind.Undefined => "nothing",
         _ => "true or false",

@@ -37,15 +37,16 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
             }
 
             ThrowIfUnreadable(message.Payload.Span);
+            ReadOnlyMemory<byte> payload = WithoutMark(message.Payload);
             string? correlationId = IdOf(message.CorrelationData);
-            if (!IsJson(message.Payload.Span))
+            if (!IsJson(payload.Span))
             {
                 ThrowIfNotAllowed("The response topic", propertyFault);
-                string text = PlainText(message);
+                string text = PlainText(payload.Span);
                 return Finish(parsed, new Fields { Prompt = text }, correlationId, message, defaults);
             }
 
-            using JsonDocument document = JsonDocument.Parse(message.Payload, new JsonDocumentOptions { MaxDepth = MaxDepth });
+            using JsonDocument document = JsonDocument.Parse(payload, new JsonDocumentOptions { MaxDepth = MaxDepth });
             return JsonAt.Parse(document.RootElement, "request", json =>
             {
                 string? id = json.Find("id") is { } given ? CheckedId(given) : correlationId;
@@ -80,7 +81,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
         try
         {
             ThrowIfUnreadable(message.Payload.Span);
-            return Finish(parsed, new Fields { Prompt = PlainText(message) }, id: null, message, defaults);
+            return Finish(parsed, new Fields { Prompt = PlainText(WithoutMark(message.Payload).Span) }, id: null, message, defaults);
         }
         catch (FormatException e)
         {
@@ -177,6 +178,12 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
             throw list.Expected("at least one message");
         }
 
+        int empty = messages.FindIndex(message => message.Role != ChatRole.Assistant && message.Text is null && message.Parts is null && message.Response is null && message.ToolResponses.Count == 0);
+        if (empty >= 0)
+        {
+            throw new FormatException($"{list.Path}[{empty}].content is missing; expected text.");
+        }
+
         int other = messages.FindIndex(message => message.Parts?.Any(part => part.Kind != ContentKind.Text) == true);
         return other < 0 ? messages : throw new FormatException($"{list.Path}[{other}].content: expected text; images, sound and video are not read.");
     }
@@ -241,10 +248,33 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
         }
     }
 
-    private static bool IsJson(ReadOnlySpan<byte> payload) => payload.TrimStart(" \t\r\n"u8) is [(byte)'{', ..];
+    /// <summary>Whether a payload is meant as a request object. A list is not one, but whoever sends it did not mean a prompt either.</summary>
+    private static bool IsJson(ReadOnlySpan<byte> payload) =>
+        payload.TrimStart(" \t\r\n"u8) is [(byte)'{', ..] || (payload.TrimStart(" \t\r\n"u8) is [(byte)'[', ..] && IsWellFormed(payload));
 
-    private static string PlainText(InboundMessage message) =>
-        message.Payload.Length > 0 ? Encoding.UTF8.GetString(message.Payload.Span) : throw new FormatException("The payload is empty; expected a prompt.");
+    private static bool IsWellFormed(ReadOnlySpan<byte> payload)
+    {
+        try
+        {
+            var reader = new Utf8JsonReader(payload, new JsonReaderOptions { MaxDepth = MaxDepth });
+            while (reader.Read())
+            {
+                // to its end
+            }
+
+            return true;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>The payload without the byte order mark that some editors and scripts put in front of it.</summary>
+    private static ReadOnlyMemory<byte> WithoutMark(ReadOnlyMemory<byte> payload) => payload.Span.StartsWith("\uFEFF"u8) ? payload["\uFEFF"u8.Length..] : payload;
+
+    private static string PlainText(ReadOnlySpan<byte> payload) =>
+        payload.Length > 0 ? Encoding.UTF8.GetString(payload) : throw new FormatException("The payload is empty; expected a prompt.");
 
     private static string? IdOf(byte[]? correlation) =>
         correlation is { Length: <= MaxNameLength } && Ascii.IsValid(correlation) && Encoding.ASCII.GetString(correlation) is { } text && IsId(text) ? text : null;

@@ -180,7 +180,10 @@ public class RequestParserTests
     public void PlainText_IsThePrompt()
     {
         Assert.Equal("Grüß Gott", Parse("Grüß Gott").Request!.Prompt);
-        Assert.Equal("[1]", Parse("[1]").Request!.Prompt);
+        Assert.Equal("[note] hi", Parse("[note] hi").Request!.Prompt);
+        Assert.Equal("42", Parse("42").Request!.Prompt);
+        Assert.Equal("hi", Parse("\uFEFF{\"prompt\":\"hi\"}").Request!.Prompt);
+        Assert.Equal("hi", Parse("\uFEFFhi").Request!.Prompt);
         Assert.Equal("hi", Parse(" \n{\"prompt\":\"hi\"}").Request!.Prompt);
         Assert.Equal("{\"prompt\":1}", s_parser.ParsePrompt(Message("{\"prompt\":1}"), s_defaults).Request!.Prompt);
     }

@@ -39,7 +39,7 @@ public class ChatMessageTests
     [InlineData("""{"messages":["x"]}""", "$.messages[0]: expected an object, found a string")]
     [InlineData("""{"messages":[{"content":"x"}]}""", "$.messages[0].role is missing")]
     [InlineData("""{"messages":[{"role":"<|turn>","content":"x"}]}""", "$.messages[0].role: expected system")]
-    [InlineData("""{"messages":[{"role":"user","content":5}]}""", "$.messages[0].content: expected a string, found a number")]
+    [InlineData("""{"messages":[{"role":"user","content":5}]}""", "$.messages[0].content: expected a string, found 5")]
     [InlineData("""{"messages":[{"role":"user","content":{"a":1}}]}""", "$.messages[0].content: expected a string, found an object")]
     [InlineData("""{"messages":[{"role":"user","content":[{"type":"text"}]}]}""", "$.messages[0].content[0].text is missing")]
     [InlineData("""{"messages":[{"role":"user","content":[{"type":"smell"}]}]}""", "$.messages[0].content[0].type: expected text")]
