@@ -124,6 +124,7 @@ internal sealed unsafe partial class GgufWriter
             }
 
             File.Move(unfinished, path, overwrite: true);
+            DurableFolder.Flush(Path.GetDirectoryName(Path.GetFullPath(path))!);
         }
         catch
         {
