@@ -19,6 +19,18 @@ public static class Failures
     public static GenerationFailure Disabled { get; } =
         new(FailureCode.Disabled, "The node accepts no prompts now.", "Switch it on again with config/enabled/set, or ask another node.");
 
+    /// <summary>The request cannot be kept.</summary>
+    public static GenerationFailure NoSpace { get; } =
+        new(FailureCode.NoSpace, "The node has no disk space left to keep the request, and did not start it.", "Free space under its state directory, or ask another node.");
+
+    /// <summary>The process has died at it before.</summary>
+    public static GenerationFailure KilledTheProcess { get; } =
+        new(FailureCode.Internal, "The service died twice while it worked on the request and does not try a third time.", "Change the request; the service's log has more.");
+
+    /// <summary>The process died after a tool may have acted.</summary>
+    public static GenerationFailure InterruptedAct { get; } =
+        new(FailureCode.Interrupted, "The service died while it worked on the request; a tool may have acted.", "Look at what the request should have changed before you send it again.");
+
     /// <summary>Prompt and answer do not fit into the context.</summary>
     public static GenerationFailure ContextOverflow(ContextOverflowException overflow)
     {

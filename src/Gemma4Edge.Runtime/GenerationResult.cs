@@ -42,8 +42,17 @@ public enum FailureCode
     /// <summary>Prompt and answer do not fit into the context.</summary>
     ContextOverflow,
 
-    /// <summary>The model calls tools without end.</summary>
+    /// <summary>The answer cannot go on: tools are called without end, or one may not act.</summary>
     ToolFailed,
+
+    /// <summary>The machine is too hot to compute.</summary>
+    Overheated,
+
+    /// <summary>The machine is short of memory.</summary>
+    NoMemory,
+
+    /// <summary>The disk that keeps requests is full.</summary>
+    NoSpace,
 
     /// <summary>A bug or a broken machine; the log has more.</summary>
     Internal,

@@ -6,6 +6,12 @@ namespace Gemma4Edge.Runtime;
 /// <remarks>Called on the compute thread (a refusal or a cancellation while queued: on the caller's): only enqueue, never wait, but for <see cref="OnActing"/>.</remarks>
 public interface ITokenSink
 {
+    /// <summary>The compute thread has taken the request and is about to look at it: if the process dies now, it may be why.</summary>
+    void OnTaken()
+    {
+        // who keeps nothing has nothing to note
+    }
+
     /// <summary>Work begins: <paramref name="cachedTokens"/> of <paramref name="promptTokens"/> need no prefill.</summary>
     void OnStart(double queueMs, int promptTokens, int cachedTokens);
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Gemma4Edge.Runtime;
 
 /// <summary>A request on its way: what is asked, who hears the answer, and the switch that stops it.</summary>
@@ -21,16 +23,34 @@ public sealed class QueuedRequest(PromptRequest request, ITokenSink sink) : IDis
 }
 
 /// <summary>The bounded line in front of the one compute thread. Full means refused at once: nobody waits to be let in.</summary>
-/// <remarks>Any number of threads may add and cancel; one thread takes. Cancelling reaches into the line, which a Channel does not allow.</remarks>
-public sealed class RequestQueue(int capacity) : IDisposable
+/// <remarks>
+/// Any number of threads may add and cancel; one thread takes. Cancelling reaches into the line, which a Channel does not allow.
+/// A request whose deadline passes while it waits ends there and then.
+/// </remarks>
+public sealed class RequestQueue : IDisposable
 {
     private readonly LinkedList<QueuedRequest> _waiting = new();
     private readonly SemaphoreSlim _available = new(0);
+    private readonly EngineMetrics? _metrics;
+    private readonly Timer _deadlines;
     private QueuedRequest? _running;
     private long _looks;
 
+    /// <summary>Makes an empty line.</summary>
+    /// <param name="capacity">Most requests that may wait.</param>
+    /// <param name="metrics">Hears of the requests that end while they wait.</param>
+    public RequestQueue(int capacity, EngineMetrics? metrics = null)
+    {
+        Capacity = capacity;
+        _metrics = metrics;
+        _deadlines = new Timer(_ => EndExpired());
+    }
+
     /// <summary>Most requests that may wait.</summary>
-    public int Capacity { get; } = capacity;
+    public int Capacity { get; }
+
+    /// <summary>Whether a further request must be refused.</summary>
+    public bool IsFull => Count >= Capacity;
 
     /// <summary>Requests that wait now.</summary>
     public int Count
@@ -69,11 +89,23 @@ public sealed class RequestQueue(int capacity) : IDisposable
                 return false;
             }
 
+            Add(request);
+        }
+
+        return true;
+    }
+
+    /// <summary>Adds a request at the end of the line even where it is full: for one that was let in before.</summary>
+    public void Add(QueuedRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        lock (_waiting)
+        {
             _waiting.AddLast(request);
+            WatchDeadlines();
         }
 
         _available.Release();
-        return true;
     }
 
     /// <summary>Cancels every request with that id (null = all): waiting ones end here and now, the running one at its next look.</summary>
@@ -95,15 +127,18 @@ public sealed class RequestQueue(int capacity) : IDisposable
 
     /// <summary>Ends the requests that wait, those with that id only (null = all), with <paramref name="failure"/>.</summary>
     /// <returns>How many it hit.</returns>
-    public int EndWaiting(GenerationFailure failure, string? id = null)
+    public int EndWaiting(GenerationFailure failure, string? id = null) => EndWaiting(failure, request => id is null || request.Id == id);
+
+    private int EndWaiting(GenerationFailure failure, Func<PromptRequest, bool> isMeant)
     {
+        ArgumentNullException.ThrowIfNull(failure);
         List<QueuedRequest> ended = [];
         lock (_waiting)
         {
             for (LinkedListNode<QueuedRequest>? node = _waiting.First; node is not null;)
             {
                 LinkedListNode<QueuedRequest>? next = node.Next;
-                if (id is null || node.Value.Request.Id == id)
+                if (isMeant(node.Value.Request))
                 {
                     _waiting.Remove(node);
                     ended.Add(node.Value);
@@ -115,6 +150,7 @@ public sealed class RequestQueue(int capacity) : IDisposable
 
         foreach (QueuedRequest request in ended)
         {
+            _metrics?.RequestFailed(failure);
             request.Sink.OnFailed(failure);
             request.Dispose();
         }
@@ -136,9 +172,15 @@ public sealed class RequestQueue(int capacity) : IDisposable
                 {
                     _waiting.RemoveFirst();
                     _running = first.Value;
-                    return first.Value;
+                }
+                else
+                {
+                    continue;
                 }
             }
+
+            _running.Sink.OnTaken();
+            return _running;
         }
     }
 
@@ -153,5 +195,35 @@ public sealed class RequestQueue(int capacity) : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _available.Dispose();
+    public void Dispose()
+    {
+        _deadlines.Dispose();
+        _available.Dispose();
+    }
+
+    private void EndExpired()
+    {
+        long now = Stopwatch.GetTimestamp();
+        EndWaiting(Failures.Expired, request => request.DeadlineTimestamp <= now);
+        lock (_waiting)
+        {
+            WatchDeadlines();
+        }
+    }
+
+    /// <summary>Sets the timer to the next deadline of those that wait.</summary>
+    private void WatchDeadlines()
+    {
+        long next = long.MaxValue;
+        foreach (QueuedRequest request in _waiting)
+        {
+            next = Math.Min(next, request.Request.DeadlineTimestamp ?? long.MaxValue);
+        }
+
+        if (next < long.MaxValue)
+        {
+            double milliseconds = Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), next).TotalMilliseconds + 1;
+            _deadlines.Change((long)Math.Clamp(milliseconds, 0, int.MaxValue), Timeout.Infinite);
+        }
+    }
 }

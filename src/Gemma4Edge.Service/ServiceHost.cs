@@ -4,6 +4,7 @@ using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Systemd;
 using Gemma4Edge.Service.Telemetry;
@@ -62,8 +63,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
         IReadOnlyList<ToolDefinition> tools = LoadTools(options);
         InferenceEngine engine = OpenEngine(options.Model);
-        var queue = new RequestQueue(options.Queue.Capacity);
         var metrics = new EngineMetrics();
+        var queue = new RequestQueue(options.Queue.Capacity, metrics);
         var worker = new InferenceWorker(engine, queue, metrics, options.Model.Sessions);
         var served = new ServedModel(queue, metrics, InfoOf(engine))
         {
@@ -88,6 +89,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     internal static ServiceHost Build(
         ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, ISystemdNotifier? systemd = null, IDisposable? owned = null)
     {
+        RequestLedger ledger = OpenLedger(options.Store.State);
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         // whatever the host would log of a failure is thrown, too
         builder.Logging.SetMinimumLevel(leastLogged).AddFilter("Microsoft", LogLevel.None);
@@ -96,11 +98,12 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(options).AddSingleton(served);
         if (options.Mqtt.Broker == MqttOptions.Embedded)
         {
-            builder.Services.AddHostedService(_ => new EmbeddedBroker(options.Mqtt));
+            builder.Services.AddHostedService(services => new EmbeddedBroker(options.Mqtt, services.GetRequiredService<MqttBridge>().Receive));
         }
 
         // started in this order, stopped in the reverse: the bridge still tells how the worker's last request ended
-        builder.Services.AddSingleton(services => new MqttBridge(options, served, services.GetRequiredService<ILogger<MqttBridge>>()));
+        builder.Services.AddSingleton(ledger);
+        builder.Services.AddSingleton<MqttBridge>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MqttBridge>());
         builder.Services.AddHostedService(_ => new WorkerHost(startWorker, stopWorker));
         var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
@@ -112,8 +115,12 @@ public sealed partial class ServiceHost : IAsyncDisposable
         NodeMetrics.Observe(served.Metrics, device, served.Queue, () => bridge.Reconnects);
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
-        LogNothingDurable(log);
-        return new ServiceHost(host, worker, systemd, owned);
+        if (!ledger.IsDurable)
+        {
+            LogNothingDurable(log);
+        }
+
+        return new ServiceHost(host, worker, systemd, new Owned(ledger, owned));
     }
 
     /// <summary>Starts everything. When it returns, the node is online.</summary>
@@ -218,6 +225,18 @@ public sealed partial class ServiceHost : IAsyncDisposable
         }
     }
 
+    private static RequestLedger OpenLedger(string? state)
+    {
+        try
+        {
+            return new RequestLedger(state, TimeProvider.System);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            throw new ConfigurationException($"The state directory {state} cannot be used: {e.Message} Expected a folder that only this node writes to.", e);
+        }
+    }
+
     private static NodeInfo InfoOf(InferenceEngine engine) => new()
     {
         Model = engine.Model.Name,
@@ -232,7 +251,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
     private static partial void LogModel(ILogger logger, string model, string? kernel, int? threads, int context, string node);
 
-    [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies")]
+    [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies. Set Store:State to a folder, or start under systemd with StateDirectory=")]
     private static partial void LogNothingDurable(ILogger logger);
 
     private sealed class WorkerHost(Action start, Action stop) : IHostedService
@@ -246,8 +265,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         public Task StopAsync(CancellationToken cancellationToken) => Task.Run(stop, CancellationToken.None);
     }
 
-    private sealed record Owned(params IDisposable[] Parts) : IDisposable
+    private sealed record Owned(params IDisposable?[] Parts) : IDisposable
     {
-        public void Dispose() => Array.ForEach(Parts, part => part.Dispose());
+        public void Dispose() => Array.ForEach(Parts, part => part?.Dispose());
     }
 }

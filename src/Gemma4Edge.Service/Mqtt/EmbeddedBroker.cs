@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Hosting;
+using MQTTnet.Packets;
 using MQTTnet.Protocol;
 using MQTTnet.Server;
 
@@ -11,15 +12,20 @@ namespace Gemma4Edge.Service.Mqtt;
 /// <summary>A broker in this process, reachable from this machine only unless another address is configured. Its sessions and retained messages end with it.</summary>
 internal sealed class EmbeddedBroker : IHostedService, IDisposable
 {
+    private const string PacketId = "packet";
     private const int MaxPendingMessagesPerClient = 4096;
     private readonly MqttOptions _options;
+    private readonly Func<InboundMessage, Task> _received;
     private readonly string? _password;
     private readonly MqttServer _server;
 
+    /// <param name="options">Where it listens, and for whom.</param>
+    /// <param name="received">Takes every message that a client publishes, before the sender is answered; the answer waits for the task.</param>
     /// <exception cref="ConfigurationException">The password's file cannot be used.</exception>
-    public EmbeddedBroker(MqttOptions options)
+    public EmbeddedBroker(MqttOptions options, Func<InboundMessage, Task> received)
     {
         _options = options;
+        _received = received;
         _password = BrokerLogin.Read(options.Address, options.Credentials).Password;
         var address = IPAddress.Parse(options.EmbeddedAddress);
         bool isV6 = address.AddressFamily == AddressFamily.InterNetworkV6;
@@ -46,6 +52,17 @@ internal sealed class EmbeddedBroker : IHostedService, IDisposable
             e.ReasonCode = IsKnown(e.UserName, e.Password) ? MqttConnectReasonCode.Success : MqttConnectReasonCode.BadUserNameOrPassword;
             return Task.CompletedTask;
         };
+        _server.InterceptingInboundPacketAsync += e =>
+        {
+            if (e.Packet is MqttPublishPacket publish)
+            {
+                e.SessionItems[PacketId] = publish.PacketIdentifier; // the next interceptor is not told; one client's packets come one after the other
+            }
+
+            return Task.CompletedTask;
+        };
+        _server.InterceptingPublishAsync += e => _received(InboundMessage.From(
+            e.ApplicationMessage, e.SessionItems[PacketId] is ushort packet ? packet : default, sender: e.ClientId));
         try
         {
             await _server.StartAsync().ConfigureAwait(false);

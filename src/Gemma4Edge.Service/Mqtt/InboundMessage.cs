@@ -12,6 +12,12 @@ internal sealed record InboundMessage(string Topic, ReadOnlyMemory<byte> Payload
     /// <summary>The broker kept it from before, or its sender asked to keep it.</summary>
     public bool Retained { get; init; }
 
+    /// <summary>Whose packet numbers count: empty = the node's own connection, else the pool's connection, or a client of the embedded broker.</summary>
+    public string Sender { get; init; } = "";
+
+    /// <summary>It came through a pool: its sender tries elsewhere when it gets no answer.</summary>
+    public bool Pool { get; init; }
+
     /// <summary>The broker may have delivered it before.</summary>
     public bool Dup { get; init; }
 
@@ -27,17 +33,18 @@ internal sealed record InboundMessage(string Topic, ReadOnlyMemory<byte> Payload
     /// <summary>Message expiry interval property; 0 = none.</summary>
     public uint ExpirySeconds { get; init; }
 
-    public static InboundMessage From(MqttApplicationMessageReceivedEventArgs received)
+    /// <summary>A message that the node's connection received.</summary>
+    public static InboundMessage From(MqttApplicationMessageReceivedEventArgs received) => From(received.ApplicationMessage, received.PacketIdentifier, sender: "");
+
+    /// <summary>A message as the client library holds it.</summary>
+    public static InboundMessage From(MqttApplicationMessage message, ushort packetId, string sender) => new(message.Topic, message.Payload.ToArray())
     {
-        MqttApplicationMessage message = received.ApplicationMessage;
-        return new InboundMessage(message.Topic, message.Payload.ToArray())
-        {
-            Retained = message.Retain,
-            Dup = message.Dup,
-            PacketId = received.PacketIdentifier,
-            ResponseTopic = message.ResponseTopic is { Length: > 0 } topic ? topic : null,
-            CorrelationData = message.CorrelationData is { Length: > 0 } correlation ? correlation : null,
-            ExpirySeconds = message.MessageExpiryInterval,
-        };
-    }
+        Retained = message.Retain,
+        Dup = message.Dup,
+        PacketId = packetId,
+        Sender = sender,
+        ResponseTopic = message.ResponseTopic is { Length: > 0 } topic ? topic : null,
+        CorrelationData = message.CorrelationData is { Length: > 0 } correlation ? correlation : null,
+        ExpirySeconds = message.MessageExpiryInterval,
+    };
 }

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Durability;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -14,22 +15,32 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     private static readonly TimeSpan s_stateInterval = TimeSpan.FromMilliseconds(100);
     private readonly ServedModel _served;
     private readonly NodeTopics _topics;
-    private readonly RequestParser _parser;
-    private readonly RecentRequests _recent;
+    private readonly RequestLedger _ledger;
+    private readonly RequestIntake _intake;
+    private readonly Lock _receiving = new();
+    private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly NodeState _state;
     private readonly ILogger<MqttBridge> _log;
     private readonly CancellationTokenSource _stopping = new();
     private readonly MqttConnection _connection;
 
-    public MqttBridge(ServiceOptions options, ServedModel served, ILogger<MqttBridge> log, TimeProvider? time = null)
+    public MqttBridge(ServiceOptions options, ServedModel served, RequestLedger ledger, ILogger<MqttBridge> log)
     {
         _served = served;
+        _ledger = ledger;
         _log = log;
         _topics = new NodeTopics(options.Mqtt.Node);
-        _parser = new RequestParser(_topics, new ReplyTopic(_topics, options.Mqtt.ReplyPrefixes));
-        _recent = new RecentRequests(time ?? TimeProvider.System);
         _state = new NodeState(options, served.Sampling, served.Tools, served.Info, served.Queue);
-        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, OnReceived, log);
+        var parser = new RequestParser(_topics, new ReplyTopic(_topics, options.Mqtt.ReplyPrefixes));
+        _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
+        bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
+        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log);
+        if (ledger.CutBytes > 0)
+        {
+            LogCut(ledger.CutBytes);
+        }
+
+        _intake.Resume();
     }
 
     /// <summary>What waits to be published.</summary>
@@ -54,8 +65,12 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     /// <inheritdoc/>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
-        await _stopping.CancelAsync().ConfigureAwait(false); // what still arrives is answered "interrupted", like what waits
-        _served.Queue.EndWaiting(Failures.Interrupted);
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        lock (_receiving)
+        {
+            _intake.Stop();
+        }
+
         Outbox.TryAddPassing(new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true });
         await _connection.StopAsync(new OutboundMessage(_topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellationToken).ConfigureAwait(false);
     }
@@ -83,7 +98,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     {
         try
         {
-            await (await Task.WhenAny(_connection.Completion, PublishStateAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
+            await (await Task.WhenAny(_connection.Completion, _broken.Task, _ledger.Completion, PublishStateAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {
@@ -101,34 +116,39 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
     }
 
-    /// <summary>Takes what arrives; never waits.</summary>
-    internal void OnReceived(InboundMessage message)
+    /// <summary>Takes what arrives, and acts on it before it returns.</summary>
+    /// <returns>Ends when what was let in survives the machine: before that, nobody may be told that it arrived.</returns>
+    internal Task Receive(InboundMessage message)
+    {
+        lock (_receiving) // the embedded broker's clients come on threads of their own
+        {
+            try
+            {
+                OnReceived(message);
+            }
+            catch (Exception bug) // the broker would close the sender's connection and go on; nothing here knows what broke, so the process must end
+            {
+                _broken.TrySetException(bug);
+                throw;
+            }
+        }
+
+        return _ledger.DurableAsync();
+    }
+
+    private void OnReceived(InboundMessage message)
     {
         if (message.Retained)
         {
             LogRetained(message.Topic); // it would act again at every start
         }
-        else if (!Outbox.HasRoom)
+        else if (message.Topic == _topics.Request || message.Topic == _topics.PromptSet || message.Pool)
         {
-            LogNoRoom(message.Topic);
-        }
-        else if (message.Topic == _topics.Request)
-        {
-            Accept(_parser.Parse(message, _state.Defaults), message);
-        }
-        else if (message.Topic == _topics.PromptSet)
-        {
-            ParsedRequest parsed = _parser.ParsePrompt(message, _state.Defaults);
-            if (parsed.Request is { } request)
-            {
-                Outbox.TryAddPassing(new OutboundMessage(_topics.Prompt, Encoding.UTF8.GetBytes(request.Prompt!)) { Retain = true });
-            }
-
-            Accept(parsed, message);
+            _intake.Accept(message);
         }
         else if (message.Topic == _topics.Cancel)
         {
-            Command(message, "id", id => _served.Queue.Cancel(id is { } given ? given.Text() : null));
+            Command(message, "id", id => Cancel(id?.Text()));
         }
         else if (message.Topic == _topics.SessionClear)
         {
@@ -140,73 +160,10 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
     }
 
-    private void Accept(ParsedRequest parsed, InboundMessage message)
+    private void Cancel(string? id)
     {
-        if (parsed.Failure is { } failure)
-        {
-            Refuse(parsed, failure);
-            return;
-        }
-
-        // without an id and correlation data only the packet id tells a repeated delivery, and only where the broker says that it may be one
-        parsed = parsed.DuplicateKey is null ? parsed with { DuplicateKey = $"{parsed.Reply.Topic}\npacket {message.PacketId}" } : parsed;
-        string key = parsed.DuplicateKey!;
-        if (key.Contains("\npacket ", StringComparison.Ordinal) && !message.Dup)
-        {
-            _recent.Forget(key);
-        }
-
-        switch (_recent.Admit(key, message.Payload.Span, out byte[]? final))
-        {
-            case Delivery.New:
-                Enqueue(parsed, key);
-                break;
-            case Delivery.Running:
-                LogDuplicate(parsed.Id!);
-                break;
-            case Delivery.Finished:
-                LogDuplicate(parsed.Id!);
-                Outbox.Add(new OutboundMessage(parsed.Reply.Topic, final!) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer(parsed) });
-                break;
-            case Delivery.Conflict:
-                Refuse(parsed, RequestParser.BadRequest($"request.id: '{parsed.Id}' named another request within the last 10 minutes."));
-                break;
-        }
-    }
-
-    private void Enqueue(ParsedRequest parsed, string key)
-    {
-        if (_stopping.IsCancellationRequested || !_state.Enabled)
-        {
-            _recent.Forget(key);
-            Refuse(parsed, _stopping.IsCancellationRequested ? Failures.Interrupted : Failures.Disabled);
-            return;
-        }
-
-        _state.RequestAccepted();
-        if (!_served.Queue.TryAdd(new QueuedRequest(parsed.Request!, new MqttReplySink(parsed, _topics, Outbox, _state, _recent))))
-        {
-            _state.RequestEnded(parsed.Id!, null);
-            _recent.Forget(key);
-            Refuse(parsed, Failures.QueueFull(_served.Queue.Capacity), 1000 * _served.Metrics.Reader.Recent(MetricTable.RequestDuration)?.P50);
-        }
-        else if (_stopping.IsCancellationRequested)
-        {
-            _served.Queue.EndWaiting(Failures.Interrupted); // it slipped in behind the one that StopAsync does
-        }
-    }
-
-    private void Refuse(ParsedRequest parsed, GenerationFailure failure, double? retryAfterMs = null)
-    {
-        _served.Metrics.RequestFailed(failure);
-        byte[] payload = IsAnswer(parsed) ? Payloads.AnswerError(parsed.Id, failure, DateTimeOffset.UtcNow) : Payloads.Error(parsed.Id, 0, failure, retryAfterMs);
-        Outbox.Add(new OutboundMessage(parsed.Reply.Topic, payload) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer(parsed) });
-        Outbox.TryAddPassing(new OutboundMessage(_topics.Event, Payloads.Object(json =>
-        {
-            json.WriteString("event_type", "failed");
-            json.WriteString("id", parsed.Id);
-            json.WriteString("code", Payloads.WireName(failure.Code));
-        })));
+        _ledger.Cancel(id); // first: it stays cancelled even if the process dies before it has ended
+        _served.Queue.Cancel(id);
     }
 
     /// <summary>Runs a command whose payload is a JSON object with at most one member that counts.</summary>
@@ -260,11 +217,9 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         catch (Exception e) when (e is JsonException or FormatException)
         {
             LogBadCommand(message.Topic, e.Message);
-            Refuse(new ParsedRequest(new ReplyAddress(_topics.Response, message.CorrelationData)), new GenerationFailure(FailureCode.BadRequest, $"{message.Topic}: {e.Message}", "The README lists what each topic takes."));
+            _intake.Refuse(new ParsedRequest(new ReplyAddress(_topics.Response, message.CorrelationData)), new GenerationFailure(FailureCode.BadRequest, $"{message.Topic}: {e.Message}", "The README lists what each topic takes."));
         }
     }
-
-    private bool IsAnswer(ParsedRequest parsed) => parsed.Reply.Topic == _topics.Answer;
 
     private static bool OnOff(string key, string value) => value switch
     {
@@ -281,11 +236,8 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     [LoggerMessage(EventId = 11, Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
     private partial void LogRetained(string topic);
 
-    [LoggerMessage(EventId = 12, Level = LogLevel.Warning, Message = "Dropped a message on {topic}: too many replies wait for the broker")]
-    private partial void LogNoRoom(string topic);
-
-    [LoggerMessage(EventId = 13, Level = LogLevel.Information, Message = "Request {id} was delivered again and is not run twice")]
-    private partial void LogDuplicate(string id);
+    [LoggerMessage(EventId = 12, Level = LogLevel.Warning, Message = "The journal ended with {count} bytes that are no whole record, as after a power cut; they are gone")]
+    private partial void LogCut(long count);
 
     [LoggerMessage(EventId = 14, Level = LogLevel.Warning, Message = "{topic}: {problem}")]
     private partial void LogBadCommand(string topic, string problem);

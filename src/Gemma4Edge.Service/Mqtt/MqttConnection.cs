@@ -1,3 +1,4 @@
+using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 using MQTTnet;
 using MQTTnet.Packets;
@@ -10,10 +11,10 @@ namespace Gemma4Edge.Service.Mqtt;
 /// <param name="topics">The node's topics.</param>
 /// <param name="outbox">What to publish, in order; a message leaves it when the broker has answered for it.</param>
 /// <param name="announcement">Makes the messages that are published after each connect, before anything else.</param>
-/// <param name="received">Takes what arrives, one message after the other; the broker is answered when it returns. It must not wait.</param>
+/// <param name="received">Takes what arrives, one message after the other; it must not wait. The broker is answered when the task that it returns has ended.</param>
 /// <param name="log">Hears of losses and refusals.</param>
 internal sealed partial class MqttConnection(
-    MqttOptions options, NodeTopics topics, Outbox outbox, Func<IReadOnlyList<OutboundMessage>> announcement, Action<InboundMessage> received, ILogger log) : IDisposable
+    MqttOptions options, NodeTopics topics, Outbox outbox, Func<IReadOnlyList<OutboundMessage>> announcement, Func<InboundMessage, Task> received, ILogger log) : IDisposable
 {
     /// <summary>Deliveries that the broker may have under way at once.</summary>
     private const ushort ReceiveMaximum = 32;
@@ -28,8 +29,12 @@ internal sealed partial class MqttConnection(
     private readonly SemaphoreSlim _lost = new(0);
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Channel<(MqttApplicationMessageReceivedEventArgs Message, Task Taken, long Connection)> _unanswered =
+        Channel.CreateUnbounded<(MqttApplicationMessageReceivedEventArgs, Task, long)>(new UnboundedChannelOptions { SingleReader = true });
+
     private readonly ReconnectDelay _delay = new(TimeProvider.System);
     private long _reconnects;
+    private long _connection;
 
     /// <summary>How often the connection was lost and made again.</summary>
     public long Reconnects => Interlocked.Read(ref _reconnects);
@@ -79,7 +84,7 @@ internal sealed partial class MqttConnection(
     {
         try
         {
-            await (await Task.WhenAny(_broken.Task, PublishAsync(stopping), KeepConnectedAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
+            await (await Task.WhenAny(_broken.Task, PublishAsync(stopping), KeepConnectedAsync(stopping), AnswerAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {
@@ -200,6 +205,7 @@ internal sealed partial class MqttConnection(
                 }
             }
 
+            message.Answered?.Invoke();
             outbox.Published();
         }
     }
@@ -224,9 +230,10 @@ internal sealed partial class MqttConnection(
 
     private Task OnReceivedAsync(MqttApplicationMessageReceivedEventArgs e)
     {
+        e.AutoAcknowledge = false;
         try
         {
-            received(InboundMessage.From(e));
+            _unanswered.Writer.TryWrite((e, received(InboundMessage.From(e)), Interlocked.Read(ref _connection)));
         }
         catch (Exception bug) // the client library would swallow it; nothing here knows what broke, so the process must end
         {
@@ -236,11 +243,35 @@ internal sealed partial class MqttConnection(
         return Task.CompletedTask;
     }
 
+    /// <summary>Answers the broker for what was taken, in order of receipt. The broker bounds how many wait here: <see cref="ReceiveMaximum"/>.</summary>
+    private async Task AnswerAsync(CancellationToken stopping)
+    {
+        while (true)
+        {
+            (MqttApplicationMessageReceivedEventArgs message, Task taken, long connection) = await _unanswered.Reader.ReadAsync(stopping).ConfigureAwait(false);
+            await taken.ConfigureAwait(false);
+            if (connection != Interlocked.Read(ref _connection))
+            {
+                continue; // of a connection that is gone: the broker sends it again, and its number may mean another message by now
+            }
+
+            try
+            {
+                await message.AcknowledgeAsync(stopping).ConfigureAwait(false);
+            }
+            catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
+            {
+                // the same
+            }
+        }
+    }
+
     private Task OnDisconnectedAsync(MqttClientDisconnectedEventArgs e)
     {
         if (e.ClientWasConnected && !_stopping.IsCancellationRequested)
         {
             outbox.IsConnected = false;
+            Interlocked.Increment(ref _connection);
             if (e.Reason == MqttClientDisconnectReason.SessionTakenOver)
             {
                 LogTakenOver(options.Address, topics.Node);

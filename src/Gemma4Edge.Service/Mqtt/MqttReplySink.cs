@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Durability;
 
 namespace Gemma4Edge.Service.Mqtt;
 
@@ -10,7 +11,7 @@ namespace Gemma4Edge.Service.Mqtt;
 /// On the compute thread: it only adds to the outbox. An event that is refused there (broker away, line long) gets no number, so what arrives is numbered without gaps;
 /// its text stays and goes with the next. The final is always added and holds the whole text.
 /// </remarks>
-internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Outbox outbox, NodeState state, RecentRequests recent) : ITokenSink
+internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, RequestLedger ledger, NodeTopics topics, Outbox outbox, NodeState state) : ITokenSink
 {
     private static readonly TimeSpan s_joined = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan s_progress = TimeSpan.FromMilliseconds(250);
@@ -26,6 +27,15 @@ internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Out
 
     private bool IsAnswer => parsed.Reply.Topic == topics.Answer;
 
+    /// <summary>Its sender tries elsewhere when the node stops.</summary>
+    public bool IsPool { get; init; }
+
+    /// <summary>It was let in before the last restart.</summary>
+    public bool IsRestarted { get; init; }
+
+    /// <inheritdoc/>
+    public void OnTaken() => ledger.Start(entry);
+
     /// <inheritdoc/>
     public void OnStart(double queueMs, int promptTokens, int cachedTokens)
     {
@@ -35,6 +45,10 @@ internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Out
             json.WriteNumber("queue_ms", Math.Round(queueMs, 1));
             json.WriteNumber("prompt_tokens", promptTokens);
             json.WriteNumber("cached_tokens", cachedTokens);
+            if (IsRestarted)
+            {
+                json.WriteBoolean("restarted", true);
+            }
         });
     }
 
@@ -88,7 +102,14 @@ internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Out
     /// <inheritdoc/>
     public void OnActing(ToolCall toolCall)
     {
-        // nothing is durable yet
+        try
+        {
+            ledger.Act(entry);
+        }
+        catch (IOException)
+        {
+            throw new RequestFailedException(Failures.NoSpace);
+        }
     }
 
     /// <inheritdoc/>
@@ -109,6 +130,13 @@ internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Out
     /// <inheritdoc/>
     public void OnFailed(GenerationFailure failure)
     {
+        if (failure.Code == FailureCode.Interrupted && ledger.IsDurable && !IsPool && !entry.Acted)
+        {
+            ledger.Pause(entry); // it is answered after the restart
+            state.RequestEnded(_id, null);
+            return;
+        }
+
         Flush(_text.Length);
         End(null, IsAnswer ? Payloads.AnswerError(_id, failure, DateTimeOffset.UtcNow) : Payloads.Error(_id, _seq, failure));
         string type = failure.Code switch
@@ -122,12 +150,9 @@ internal sealed class MqttReplySink(ParsedRequest parsed, NodeTopics topics, Out
 
     private void End(GenerationResult? result, byte[] final)
     {
-        if (parsed.DuplicateKey is { } key)
-        {
-            recent.Finish(key, final);
-        }
-
-        outbox.Add(new OutboundMessage(parsed.Reply.Topic, final) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer });
+        var reply = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer, final);
+        ledger.Finish(entry, reply);
+        outbox.Add(new OutboundMessage(reply.Topic, final) { Correlation = reply.Correlation, Retain = reply.Retain, Answered = () => ledger.Answer(entry) });
         state.RequestEnded(_id, result);
     }
 

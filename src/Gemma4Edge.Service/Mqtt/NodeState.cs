@@ -29,6 +29,18 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
         }
     }
 
+    /// <summary>Whether a request waits or is worked on.</summary>
+    public bool IsBusy
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _unfinished > 0;
+            }
+        }
+    }
+
     /// <summary>What a request gets that does not say otherwise.</summary>
     public RequestDefaults Defaults
     {

@@ -11,11 +11,14 @@ internal sealed record OutboundMessage(string Topic, byte[] Payload)
 
     /// <summary>QoS 0 where false.</summary>
     public bool AtLeastOnce { get; init; } = true;
+
+    /// <summary>Called when the broker has answered for it, also with a refusal.</summary>
+    public Action? Answered { get; init; }
 }
 
 /// <summary>What waits to be published. Adding never waits: the compute thread adds, one publisher takes.</summary>
 /// <remarks>
-/// Bounded by who adds: a request is let in only while there is room, and each has one final; everything else is refused while the broker is away or the line is long.
+/// Bounded by who adds: finals are as many as requests were let in; refusals stop where there is no room, everything else where the broker is away or the line is long.
 /// </remarks>
 internal sealed class Outbox
 {
@@ -32,7 +35,7 @@ internal sealed class Outbox
         set => _isConnected = value;
     }
 
-    /// <summary>Whether a further request can be answered.</summary>
+    /// <summary>Whether a further refusal can be told.</summary>
     public bool HasRoom => Volatile.Read(ref _waiting) < MaxWaiting;
 
     /// <summary>Whether everything was published.</summary>

@@ -23,6 +23,9 @@ public sealed record ServiceOptions
     /// <summary>What is published about the node.</summary>
     public TelemetryOptions Telemetry { get; init; } = new();
 
+    /// <summary>Where state is kept.</summary>
+    public StoreOptions Store { get; init; } = new();
+
     /// <summary>Each key with the value that is in force and where it came from, by section.</summary>
     public IReadOnlyList<OptionValue> Values { get; private init; } = [];
 
@@ -42,6 +45,7 @@ public sealed record ServiceOptions
             Sampling = SamplingDefaults.Read(Section("Sampling")),
             Tools = ToolsOptions.Read(Section("Tools")),
             Telemetry = TelemetryOptions.Read(Section("Telemetry")),
+            Store = StoreOptions.Read(Section("Store")),
         };
         foreach (IConfigurationSection section in configuration.GetChildren())
         {

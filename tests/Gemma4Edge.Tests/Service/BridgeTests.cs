@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Gemma4Edge.Service;
+using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.Mqtt;
 using Microsoft.Extensions.Logging.Abstractions;
 using MQTTnet;
@@ -268,17 +269,17 @@ public class BridgeTests
     public async Task RedeliveredPacket_IsRunOnce()
     {
         using var model = new ScriptedModel();
-        using var bridge = new MqttBridge(new ServiceOptions { Model = new ModelOptions { Path = "none" }, Mqtt = new MqttOptions { Node = "kitchen" } }, model.Served, NullLogger<MqttBridge>.Instance);
+        using var bridge = new MqttBridge(new ServiceOptions { Model = new ModelOptions { Path = "none" }, Mqtt = new MqttOptions { Node = "kitchen" } }, model.Served, new RequestLedger(null, TimeProvider.System), NullLogger<MqttBridge>.Instance);
         var message = new InboundMessage("gemma4edge/kitchen/request", "hi"u8.ToArray()) { PacketId = 7 };
-        bridge.OnReceived(message);
-        bridge.OnReceived(message with { Dup = true });
+        await bridge.Receive(message);
+        await bridge.Receive(message with { Dup = true });
         Assert.Equal(1, model.Served.Queue.Count);
-        bridge.OnReceived(message);
+        await bridge.Receive(message);
         Assert.Equal(2, model.Served.Queue.Count);
-        bridge.OnReceived(message with { Dup = true, PacketId = 8 });
+        await bridge.Receive(message with { Dup = true, PacketId = 8 });
         Assert.Equal(3, model.Served.Queue.Count);
         model.Served.Queue.Cancel(null);
-        bridge.OnReceived(message with { Dup = true }); // has ended: its final again
+        await bridge.Receive(message with { Dup = true }); // has ended: its final again
         Assert.Equal(0, model.Served.Queue.Count);
         for (int i = 0; i < 4; i++)
         {

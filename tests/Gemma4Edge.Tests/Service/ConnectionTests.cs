@@ -48,7 +48,7 @@ public class ConnectionTests
         var topics = new NodeTopics("kitchen");
         var connection = new MqttConnection(
             new MqttOptions { Broker = $"mqtt://127.0.0.1:{broker.Port}" }, topics, new Outbox(),
-            () => [new OutboundMessage(topics.Availability, "online"u8.ToArray()) { Retain = true }], _ => { }, NullLogger.Instance);
+            () => [new OutboundMessage(topics.Availability, "online"u8.ToArray()) { Retain = true }], _ => Task.CompletedTask, NullLogger.Instance);
         await connection.StartAsync(TestContext.Current.CancellationToken);
         Assert.Equal("online", Outsider.Text(await outsider.NextAsync()));
         connection.Dispose(); // the socket closes, nothing is said

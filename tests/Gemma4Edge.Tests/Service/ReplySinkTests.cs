@@ -3,6 +3,7 @@ using System.Text.Json;
 using Gemma4Edge.Model;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service;
+using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.Mqtt;
 
 namespace Gemma4Edge.Tests.Service;
@@ -60,7 +61,8 @@ public sealed class ReplySinkTests : IDisposable
         var options = new ServiceOptions { Model = new ModelOptions { Path = "none" } };
         var state = new NodeState(options, SamplingOptions.Greedy, [], _model.Served.Info, _model.Served.Queue);
         var parsed = new ParsedRequest(new ReplyAddress("reply", null)) { Id = "a1", Request = request, Stream = mode };
-        return new MqttReplySink(parsed, new NodeTopics("kitchen"), _outbox, state, new RecentRequests(TimeProvider.System));
+        var ledger = new RequestLedger(null, TimeProvider.System);
+        return new MqttReplySink(parsed, ledger.Receive("key", "a1", new InboundMessage("t", default)), ledger, new NodeTopics("kitchen"), _outbox, state);
     }
 
     private async Task<List<JsonElement>> TakeAllAsync()

@@ -1,0 +1,19 @@
+namespace Gemma4Edge.Service;
+
+/// <summary>Section Store.</summary>
+public sealed record StoreOptions
+{
+    /// <summary>Folder for what must survive the process: the requests that were let in. Default: <c>$STATE_DIRECTORY</c>, which systemd sets; null = nothing is kept.</summary>
+    public string? State { get; init; }
+
+    /// <summary>Reads and checks the section.</summary>
+    /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
+    internal static StoreOptions Read(OptionReader reader)
+    {
+        // systemd's own word comes first: the unit owns that folder; several are separated by colons
+        string? given = Environment.GetEnvironmentVariable("STATE_DIRECTORY")?.Split(':')[0] is { Length: > 0 } folder ? folder : null;
+        string? configured = reader.Text("State", null, "a folder that exists", Directory.Exists);
+        reader.RefuseOthers();
+        return new StoreOptions { State = given ?? configured };
+    }
+}
