@@ -6,4 +6,7 @@ public sealed class BrokerUnavailableException(string broker, string reason, str
 {
     /// <summary>Its URL.</summary>
     public string Broker { get; } = broker;
+
+    /// <summary>The broker is there, but its rules stand in the way: waiting does not help.</summary>
+    internal bool IsRefusal { get; init; }
 }

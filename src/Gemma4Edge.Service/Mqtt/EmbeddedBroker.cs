@@ -61,7 +61,7 @@ internal sealed class EmbeddedBroker : IHostedService, IDisposable
 
             return Task.CompletedTask;
         };
-        _server.InterceptingPublishAsync += e => _received(InboundMessage.From(
+        _server.InterceptingPublishAsync += e => SubscriptionProbe.IsProbe(e.ApplicationMessage) ? Task.CompletedTask : _received(InboundMessage.From(
             e.ApplicationMessage, e.SessionItems[PacketId] is ushort packet ? packet : default, sender: e.ClientId));
         try
         {

@@ -26,6 +26,7 @@ internal sealed partial class MqttConnection(
 
     private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
+    private readonly SubscriptionProbe _probe = new();
     private readonly SemaphoreSlim _lost = new(0);
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -98,6 +99,7 @@ internal sealed partial class MqttConnection(
         try
         {
             await SubscribeAsync(cancellation).ConfigureAwait(false);
+            await ProveSubscriptionsAsync(cancellation).ConfigureAwait(false);
             foreach (OutboundMessage message in announcement())
             {
                 await SendAsync(message, cancellation).ConfigureAwait(false);
@@ -140,7 +142,31 @@ internal sealed partial class MqttConnection(
         if (refused is not null)
         {
             throw new BrokerUnavailableException(
-                options.Address.ToString(), $"it refuses the subscription to {refused.TopicFilter.Topic}: {refused.ResultCode}", "Allow the node to read its topics.");
+                options.Address.ToString(), $"it refuses the subscription to {refused.TopicFilter.Topic}: {refused.ResultCode}", $"Let the node read its topics; in Mosquitto's acl_file: {topics.AclFor(options.User)}") { IsRefusal = true };
+        }
+    }
+
+    /// <summary>A node that may subscribe but hears nothing is not online.</summary>
+    private async Task ProveSubscriptionsAsync(CancellationToken cancellation)
+    {
+        IReadOnlyList<string> probes = topics.InboundProbes;
+        ProbeOutcome[] outcomes = await Task.WhenAll(probes.Select(topic => _probe.ProveAsync(_client, topic, cancellation))).ConfigureAwait(false);
+        string rule = topics.AclFor(options.User);
+        string unproven = string.Join(", ", probes.Where((_, i) => outcomes[i] == ProbeOutcome.MayNotPublish));
+        if (unproven.Length > 0)
+        {
+            LogUnproven(unproven, rule);
+        }
+
+        string silent = string.Join(", ", probes.Where((_, i) => outcomes[i] == ProbeOutcome.Silent));
+        if (silent.Length > 0)
+        {
+            await SendAsync(new OutboundMessage(topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellation).ConfigureAwait(false);
+            throw new BrokerUnavailableException(
+                options.Address.ToString(), $"it grants user '{options.User}' the subscription, but delivers nothing on {silent}", $"Let the node read its topics; in Mosquitto's acl_file: {rule}")
+            {
+                IsRefusal = true,
+            };
         }
     }
 
@@ -163,7 +189,11 @@ internal sealed partial class MqttConnection(
                     Interlocked.Increment(ref _reconnects);
                     LogConnected(options.Address);
                 }
-                catch (BrokerUnavailableException e)
+                catch (BrokerUnavailableException e) when (e.IsRefusal)
+                {
+                    LogRefusal(e.Message);
+                }
+                catch (Exception e) when (e is BrokerUnavailableException or ConfigurationException) // the latter: a file has changed for the worse meanwhile
                 {
                     LogStillAway(e.Message);
                 }
@@ -233,7 +263,8 @@ internal sealed partial class MqttConnection(
         e.AutoAcknowledge = false;
         try
         {
-            _unanswered.Writer.TryWrite((e, received(InboundMessage.From(e)), Interlocked.Read(ref _connection)));
+            Task taken = _probe.Takes(e.ApplicationMessage) ? Task.CompletedTask : received(InboundMessage.From(e));
+            _unanswered.Writer.TryWrite((e, taken, Interlocked.Read(ref _connection)));
         }
         catch (Exception bug) // the client library would swallow it; nothing here knows what broke, so the process must end
         {
@@ -307,4 +338,10 @@ internal sealed partial class MqttConnection(
 
     [LoggerMessage(EventId = 7, Level = LogLevel.Error, Message = "Another node has connected to {broker} as '{node}': give one of the two another name (Mqtt:Node)")]
     private partial void LogTakenOver(BrokerAddress broker, string node);
+
+    [LoggerMessage(EventId = 8, Level = LogLevel.Error, Message = "The node stays offline: {problem}")]
+    private partial void LogRefusal(string problem);
+
+    [LoggerMessage(EventId = 9, Level = LogLevel.Warning, Message = "The node may not publish on {topics}, so it cannot prove that it hears there; in Mosquitto's acl_file: {rule}")]
+    private partial void LogUnproven(string topics, string rule);
 }

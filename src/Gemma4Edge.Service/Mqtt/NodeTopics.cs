@@ -36,6 +36,13 @@ internal sealed class NodeTopics(string node)
     /// <summary>What the node listens to.</summary>
     public IReadOnlyList<string> Inbound => [Request, PromptSet, Cancel, SessionClear, ConfigSetFilter];
 
+    /// <summary>A topic under each of <see cref="Inbound"/>, to prove by it that the node hears there.</summary>
+    public IReadOnlyList<string> InboundProbes => [.. Inbound.Select(filter => filter.Replace("+", "probe", StringComparison.Ordinal))];
+
+    /// <summary>What an access rule of Mosquitto must say that lets a user be this node.</summary>
+    public string AclFor(string? user) => user == Node ? "pattern readwrite gemma4edge/%u/#"
+        : $"{(user is null ? "" : $"user {user} / ")}topic readwrite {_base}/#";
+
     /// <summary>The key of <c>config/KEY/set</c>; null for any other topic.</summary>
     public string? ConfigKey(string topic) =>
         topic.StartsWith($"{_base}/config/", StringComparison.Ordinal) && topic.EndsWith("/set", StringComparison.Ordinal)
