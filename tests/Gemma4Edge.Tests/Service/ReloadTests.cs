@@ -1,4 +1,5 @@
 using Gemma4Edge.Service;
+using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Telemetry;
 using Gemma4Edge.Tests.Service.Systemd;
@@ -45,7 +46,7 @@ public sealed class ReloadTests : IDisposable
         string file = Write("""{"Model":{"Path":"none"}}""");
         using var model = new ScriptedModel();
         ServiceOptions start = Read();
-        using var bridge = new MqttBridge(start, model.Served, NullLogger<MqttBridge>.Instance);
+        using var bridge = new MqttBridge(start, model.Served, new RequestLedger(null, TimeProvider.System), NullLogger<MqttBridge>.Instance);
         using var telemetry = new TelemetryPublisher(start, model.Served, null!, bridge);
         var log = new Lines();
         var reload = new ConfigurationReload(start, bridge, telemetry, log);
