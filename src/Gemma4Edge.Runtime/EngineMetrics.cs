@@ -109,6 +109,13 @@ public sealed class EngineMetrics : IDisposable
         Record(MetricTable.Requests, 1, (MetricTable.Outcome, "failed"), (MetricTable.ErrorType, code));
     }
 
+    /// <summary>A tool's call has ended.</summary>
+    /// <param name="tool">Its name.</param>
+    /// <param name="outcome">How: <c>ok</c>, <c>dry_run</c>, <c>refused</c>, <c>failed</c>, <c>unknown</c>.</param>
+    /// <param name="duration">How long the act took.</param>
+    public void ToolRan(string tool, string outcome, TimeSpan duration) =>
+        Record(MetricTable.ToolDuration, duration.TotalSeconds, (MetricTable.ToolName, tool), (MetricTable.Outcome, outcome));
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -17,6 +17,9 @@ public static class MetricTable
     /// <summary>Tag of <see cref="TokenUsage"/>: <c>input</c>, of these <c>cached</c>, and <c>output</c>.</summary>
     public const string TokenType = "gen_ai.token.type";
 
+    /// <summary>Tag of <see cref="ToolDuration"/>: the tool.</summary>
+    public const string ToolName = "gen_ai.tool.name";
+
     private const double Milliseconds = 1000;
     private static readonly double[] s_doubling = [.. Enumerable.Range(0, 14).Select(power => 0.01 * (1 << power))]; // 0.01 … 81.92
 
@@ -114,6 +117,9 @@ public static class MetricTable
         new MetricKey("requests_ok") { Tag = new(Outcome, "ok") },
         new MetricKey("requests_failed") { Tag = new(Outcome, "failed") });
 
+    /// <summary>Acts of tools.</summary>
+    public static readonly Metric ToolDuration = new(MetricKind.Histogram, "gen_ai.execute_tool.duration", "s", "Time of a tool's act, by tool and outcome (ok, dry_run, refused, failed, unknown)") { Buckets = [0.001, .. s_doubling] };
+
     /// <summary>Losses of the broker.</summary>
     public static readonly Metric BrokerReconnects = new(MetricKind.Counter, "gemma4edge.broker.reconnects", "{reconnect}", "Times the broker was lost and found again", new MetricKey("broker_reconnects"));
 
@@ -131,6 +137,6 @@ public static class MetricTable
     [
         TimeToFirstToken, TimePerOutputToken, RequestDuration, QueueDuration, PrefillRate, DecodeRate, TokenUsage,
         Rss, RssAnonymous, RssFile, Pss, WeightsResident, PleResident, KvBytes, HeadTokens, HeadBeyondQuarter, Available, MajorFaults, MemoryPressure,
-        CpuTemperature, CpuFrequency, Throttled, Load1, Uptime, ComputeThreads, QueueLength, Requests, BrokerReconnects,
+        CpuTemperature, CpuFrequency, Throttled, Load1, Uptime, ComputeThreads, QueueLength, Requests, ToolDuration, BrokerReconnects,
     ];
 }

@@ -41,7 +41,7 @@ internal sealed class ToolRounds(PromptRequest request, ITokenSink sink, Cancell
 
     private ToolResult Run(ActingTools acting, ITool tool, ToolCall call)
     {
-        if (tool.Refusal(call) is { } refusal)
+        if (tool.Refusal(call, request.Id) is { } refusal)
         {
             return ToolResult.Failed(refusal);
         }

@@ -2,6 +2,7 @@ using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Telemetry;
+using Gemma4Edge.Service.Tools;
 
 namespace Gemma4Edge.Service;
 
@@ -16,6 +17,9 @@ internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, No
 
     /// <summary>A count that moves whenever the compute thread gets anywhere: a layer further, or back to the queue.</summary>
     public Func<long> Progress { get; init; } = () => Queue.Looks;
+
+    /// <summary>Those of them that act.</summary>
+    public IReadOnlyList<DeclaredTool> Acting { get; init; } = [];
 
     /// <summary>Forgets one conversation, or all (null).</summary>
     public required Action<string?> ClearSessions { get; init; }

@@ -40,7 +40,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     public static void Check(ServiceOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        _ = LoadTools(options);
+        _ = ToolFiles.Load(options.Tools);
         Explained(options.Model, () =>
         {
             _ = CpuKernels.Select(options.Model.Kernel);
@@ -61,7 +61,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
-        IReadOnlyList<ToolDefinition> tools = LoadTools(options);
+        IReadOnlyList<DeclaredTool> tools = ToolFiles.Load(options.Tools);
+        DeclaredTool[] acting = [.. tools.Where(tool => tool.Action is not null)];
         InferenceEngine engine = OpenEngine(options.Model);
         var metrics = new EngineMetrics();
         var queue = new RequestQueue(options.Queue.Capacity, metrics);
@@ -69,12 +70,19 @@ public sealed partial class ServiceHost : IAsyncDisposable
         var served = new ServedModel(queue, metrics, InfoOf(engine))
         {
             Sampling = engine.DefaultSampling,
-            Tools = tools,
+            Tools = [.. tools.Select(tool => tool.Definition)],
+            Acting = options.Tools.AllowTopics.Count > 0 ? acting : [],
             Progress = () => queue.Looks + engine.Transformer.LayersRun,
             ClearSessions = worker.ClearSessions,
             Residency = () => MappedResidency.Of(engine.Model),
         };
-        return Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, systemd, new Owned(worker, engine, queue, metrics));
+        ServiceHost host = Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, systemd, new Owned(worker, engine, queue, metrics));
+        if (acting.Length > served.Acting.Count)
+        {
+            LogNoToolActs(host._host.Services.GetRequiredService<ILogger<ServiceHost>>());
+        }
+
+        return host;
     }
 
     /// <summary>Puts the service together around whatever takes requests from the queue.</summary>
@@ -186,8 +194,6 @@ public sealed partial class ServiceHost : IAsyncDisposable
         return _bridge.Outbox.IsConnected ? $"online, {work}" : $"{work}; connecting to {mqtt.Address}";
     }
 
-    private static IReadOnlyList<ToolDefinition> LoadTools(ServiceOptions options) => options.Tools.Path is { } path ? ToolFiles.Load(path) : [];
-
     private static InferenceEngine OpenEngine(ModelOptions model) => Explained(model, () => InferenceEngine.Open(new EngineOptions
     {
         Model = model.Path,
@@ -250,6 +256,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Model {model}, kernel {kernel}, {threads} threads, context {context}, node {node}")]
     private static partial void LogModel(ILogger logger, string model, string? kernel, int? threads, int context, string node);
+
+    [LoggerMessage(EventId = 3, Level = LogLevel.Warning, Message = "No tool acts: Tools:AllowTopics names no topic that tools may publish to; their calls go to whoever sent the request")]
+    private static partial void LogNoToolActs(ILogger logger);
 
     [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies. Set Store:State to a folder, or start under systemd with StateDirectory=")]
     private static partial void LogNothingDurable(ILogger logger);

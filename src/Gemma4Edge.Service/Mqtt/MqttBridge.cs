@@ -4,6 +4,7 @@ using System.Text.Json;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Durability;
+using Gemma4Edge.Service.Tools;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -35,6 +36,17 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
         _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log);
+        if (served.Acting.Count > 0)
+        {
+            var context = new ActionContext(PublishAsync);
+            var acting = new ActingTools([.. served.Acting.Select(tool => new ConfiguredTool(tool, options.Tools.DryRun, context, served.Metrics, log))])
+            {
+                MaxRounds = options.Tools.MaxRounds,
+                Timeout = TimeSpan.FromSeconds(options.Tools.TimeoutSeconds),
+            };
+            _state.SetDefaults(defaults => defaults with { Acting = acting });
+        }
+
         if (ledger.CutBytes > 0)
         {
             LogCut(ledger.CutBytes);
@@ -92,6 +104,19 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true },
             new OutboundMessage(_topics.Availability, "online"u8.ToArray()) { Retain = true },
         ];
+    }
+
+    /// <summary>Publishes what a tool's act is, and returns when the broker has taken it.</summary>
+    private async Task PublishAsync(OutboundMessage message, CancellationToken cancellation)
+    {
+        try
+        {
+            await _connection.PublishAsync(message, cancellation).ConfigureAwait(false);
+        }
+        catch (BrokerUnavailableException e)
+        {
+            throw new ToolActException(e.Message, e);
+        }
     }
 
     private async Task RunAsync(CancellationToken stopping)

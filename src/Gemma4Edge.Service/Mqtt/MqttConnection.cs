@@ -54,6 +54,26 @@ internal sealed partial class MqttConnection(
         Completion = RunAsync(_stopping.Token);
     }
 
+    /// <summary>Publishes one message at once, past the outbox, and returns when the broker has taken it (at QoS 0: when it was sent).</summary>
+    /// <exception cref="BrokerUnavailableException">The broker is away, refuses, or went away before it answered; only then the message may have gone out.</exception>
+    public async Task PublishAsync(OutboundMessage message, CancellationToken cancellation)
+    {
+        MqttClientPublishResult result;
+        try
+        {
+            result = await PublishNowAsync(message, cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
+        {
+            throw new BrokerUnavailableException(options.Address.ToString(), e.GetBaseException().Message, "The message was not published, or nobody knows.", e);
+        }
+
+        if (result.ReasonCode >= MqttClientPublishReasonCode.UnspecifiedError)
+        {
+            throw new BrokerUnavailableException(options.Address.ToString(), $"it refuses a message on {message.Topic}: {result.ReasonCode}", "Allow the node to publish there.");
+        }
+    }
+
     /// <summary>Publishes what is left, then <paramref name="farewell"/>, and goes.</summary>
     public async Task StopAsync(OutboundMessage farewell, CancellationToken cancellation)
     {
@@ -242,21 +262,23 @@ internal sealed partial class MqttConnection(
 
     private async Task SendAsync(OutboundMessage message, CancellationToken cancellation)
     {
-        MqttClientPublishResult result = await _client.PublishAsync(
-            new MqttApplicationMessage
-            {
-                Topic = message.Topic,
-                PayloadSegment = message.Payload,
-                CorrelationData = message.Correlation,
-                Retain = message.Retain,
-                QualityOfServiceLevel = message.AtLeastOnce ? MqttQualityOfServiceLevel.AtLeastOnce : MqttQualityOfServiceLevel.AtMostOnce,
-            },
-            cancellation).ConfigureAwait(false);
+        MqttClientPublishResult result = await PublishNowAsync(message, cancellation).ConfigureAwait(false);
         if (result.ReasonCode >= MqttClientPublishReasonCode.UnspecifiedError)
         {
             LogRefused(message.Topic, result.ReasonCode);
         }
     }
+
+    private Task<MqttClientPublishResult> PublishNowAsync(OutboundMessage message, CancellationToken cancellation) => _client.PublishAsync(
+        new MqttApplicationMessage
+        {
+            Topic = message.Topic,
+            PayloadSegment = message.Payload,
+            CorrelationData = message.Correlation,
+            Retain = message.Retain,
+            QualityOfServiceLevel = message.AtLeastOnce ? MqttQualityOfServiceLevel.AtLeastOnce : MqttQualityOfServiceLevel.AtMostOnce,
+        },
+        cancellation);
 
     private Task OnReceivedAsync(MqttApplicationMessageReceivedEventArgs e)
     {

@@ -23,7 +23,11 @@ internal enum StreamMode
 internal sealed record ReplyAddress(string Topic, byte[]? Correlation);
 
 /// <summary>What a request gets that does not say otherwise, as it stands when the request arrives.</summary>
-internal sealed record RequestDefaults(SamplingOptions Sampling, int MaxTokens, bool Think, string? System, IReadOnlyList<ToolDefinition> Tools, int DeadlineSeconds);
+internal sealed record RequestDefaults(SamplingOptions Sampling, int MaxTokens, bool Think, string? System, IReadOnlyList<ToolDefinition> Tools, int DeadlineSeconds)
+{
+    /// <summary>Those of the tools that act; null = none does.</summary>
+    public ActingTools? Acting { get; init; }
+}
 
 /// <summary>A payload that was read: exactly one of <see cref="Request"/> and <see cref="Failure"/> is set.</summary>
 internal sealed record ParsedRequest(ReplyAddress Reply)

@@ -117,6 +117,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
                 Messages = fields.Messages,
                 System = fields.System ?? (fields.BringsSystem ? null : defaults.System),
                 Tools = fields.Tools ?? defaults.Tools,
+                Acting = fields.Tools is null && fields.Execute ? defaults.Acting : null,
                 Sampling = fields.Sampling ?? defaults.Sampling,
                 MaxTokens = fields.MaxTokens ?? defaults.MaxTokens,
                 Think = fields.Think ?? defaults.Think,
@@ -147,7 +148,6 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
             throw new FormatException("request.format: expected \"text\"; answers held to JSON or a schema are not available.");
         }
 
-        _ = json.Find("execute")?.Flag(); // no declared tool acts, so there is nothing to hold back
         bool noTools = json.Find("tool_choice") is { } choice && ReadsNone(choice);
         List<ToolDefinition>? tools = json.Find("tools") is { } declared
             ? [.. declared.Items().Select(tool => ToolDefinition.Parse(tool.Value, tool.Path))]
@@ -166,6 +166,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
             Sampling = ReadSampling(json, defaults.Sampling),
             MaxTokens = Whole(json.Find("max_tokens"), 1, int.MaxValue) is { } most ? (int)most : null,
             Think = json.Find("think")?.Flag(),
+            Execute = json.Find("execute")?.Flag() ?? true,
             DeadlineMs = Whole(json.Find("deadline_ms"), 1, uint.MaxValue) ?? long.MaxValue,
         };
     }
@@ -304,6 +305,8 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
         public int? MaxTokens { get; init; }
 
         public bool? Think { get; init; }
+
+        public bool Execute { get; init; } = true;
 
         public long DeadlineMs { get; init; } = long.MaxValue;
     }

@@ -20,7 +20,7 @@ internal sealed class FakeTool(ToolDefinition definition) : ITool
 
     public ToolDefinition Definition { get; } = definition;
 
-    public string? Refusal(ToolCall call) => Refuse(call);
+    public string? Refusal(ToolCall call, string requestId) => Refuse(call);
 
     public Task<ToolResult> RunAsync(ToolCall call, string requestId, CancellationToken cancellation)
     {
