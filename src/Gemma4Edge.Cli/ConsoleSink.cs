@@ -99,6 +99,11 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
 
     private void ShowResult(string text, bool ok, bool dryRun)
     {
+        if (ok && text == "ok" && !dryRun)
+        {
+            return; // the answer says it
+        }
+
         EndLine();
         terminal.Out.WriteLine(terminal.Dim($"  {(ok ? "" : "error: ")}{text}{(dryRun ? " (dry run)" : "")}"));
     }

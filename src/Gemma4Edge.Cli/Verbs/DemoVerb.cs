@@ -16,6 +16,7 @@ namespace Gemma4Edge.Cli.Verbs;
 internal static class DemoVerb
 {
     private const string Node = "demo";
+    private const string HomeTopics = "home/#";
 
     public static Command Create(Terminal terminal)
     {
@@ -41,9 +42,10 @@ internal static class DemoVerb
                 await using PromptClient client = await PromptClient.ConnectAsync(options.Mqtt.Address, null, terminal.Interrupted).ConfigureAwait(false);
                 terminal.Out.WriteLine(terminal.Dim(
                     "An MQTT broker, the service and a client in this one process; every command and every answer below goes through the broker.\n" +
-                    "The home is played: whatever is called works, and every sensor reads 21.5.\n" +
+                    "The home is played: its lights, locks and scenes are topics under home/, and every sensor reads 21.5.\n" +
                     $"Broker {options.Mqtt.Address}, node {Node} and model {home.Model} are up after {Stopwatch.GetElapsedTime(start).TotalMilliseconds:F0} ms."));
-                var demo = new Demo(terminal, client);
+                await using HomeWatcher watcher = await HomeWatcher.StartAsync(options.Mqtt.Address, HomeTopics, terminal.Interrupted).ConfigureAwait(false);
+                var demo = new Demo(terminal, client, watcher);
                 foreach (string prompt in home.Prompts)
                 {
                     demo.Forget();
@@ -55,7 +57,7 @@ internal static class DemoVerb
                 demo.WriteSummary();
                 if (!terminal.IsInteractive || parsed.GetValue(once))
                 {
-                    WriteTopics(terminal, $"After 'GEMMA4EDGE__Tools__Path={home.Tools} gemma4edge serve --model {home.Model}' any MQTT client can take part:", new MqttOptions());
+                    WriteTopics(terminal, $"After 'GEMMA4EDGE__Tools__Path={home.Tools} GEMMA4EDGE__Tools__AllowTopics__0={HomeTopics} gemma4edge serve --model {home.Model}' any MQTT client can take part:", new MqttOptions());
                 }
                 else
                 {
@@ -86,7 +88,7 @@ internal static class DemoVerb
             SkipShared = engine.SkipShared,
         },
         Mqtt = new MqttOptions { EmbeddedPort = FreePort(), Node = Node },
-        Tools = new ToolsOptions { Path = home.Tools },
+        Tools = new ToolsOptions { Path = home.Tools, AllowTopics = [HomeTopics] },
     };
 
     private static int FreePort()
@@ -102,15 +104,16 @@ internal static class DemoVerb
         TextWriter output = terminal.Out;
         output.WriteLine();
         output.WriteLine(terminal.Bold(title));
-        output.WriteLine($"  mosquitto_sub -p {port} -v -t 'gemma4edge/{node}/#'");
+        output.WriteLine($"  mosquitto_sub -p {port} -v -t 'gemma4edge/{node}/#' -t '{HomeTopics}'");
         output.WriteLine($"  mosquitto_pub -p {port} -t gemma4edge/{node}/prompt/set -m 'turn on the kitchen light'");
         output.WriteLine($"  mosquitto_rr -V 5 -p {port} -t gemma4edge/{node}/request -e gemma4edge/reply/me -m '{{\"prompt\":\"lock the front door\"}}'");
         output.WriteLine();
     }
 
-    private sealed class Demo(Terminal terminal, PromptClient client)
+    private sealed class Demo(Terminal terminal, PromptClient client, HomeWatcher watcher)
     {
         private const int MaxToolRounds = 3;
+        private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
         private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
         private readonly List<ChatMessage> _messages = [];
         private readonly TextTable _table = new("command", "first token", "prefill", "decode", "tokens in", "cached", "out");
@@ -118,7 +121,7 @@ internal static class DemoVerb
         /// <summary>Begins a new conversation.</summary>
         public void Forget() => _messages.Clear();
 
-        /// <summary>Says something to the home, carries out what it calls for, and shows everything that comes back.</summary>
+        /// <summary>Says something to the home, reads the sensors it calls for, and shows everything that comes back.</summary>
         /// <exception cref="CommandException">The node has no answer.</exception>
         public async Task AskAsync(string prompt)
         {
@@ -127,7 +130,8 @@ internal static class DemoVerb
             AddRow(prompt, done.GetProperty("usage"), done.GetProperty("timings"));
             for (int round = 0; round < MaxToolRounds && _messages[^1].ToolCalls is { Count: > 0 } toolCalls; round++)
             {
-                _messages.AddRange(toolCalls.Select(toolCall => new ChatMessage(ChatRole.Tool, Act(toolCall)) { Name = toolCall.Name }));
+                // a tool without an action is its sender's to run; reading a sensor is one
+                _messages.AddRange(toolCalls.Select(toolCall => new ChatMessage(ChatRole.Tool, toolCall.Name == "get_sensor" ? "21.5" : "error: not found") { Name = toolCall.Name }));
                 await SendAsync().ConfigureAwait(false);
             }
         }
@@ -153,9 +157,6 @@ internal static class DemoVerb
                 $"Memory of the whole process: {memory.RssAnonymousBytes / 1e6:F1} MB of its own, {memory.RssFileBytes / 1e6:F1} MB mapped from files (weights and program).");
         }
 
-        /// <summary>The home of the demo: every switch works, and every sensor reads the same.</summary>
-        private static string Act(ToolCall toolCall) => toolCall.Name == "get_sensor" ? "21.5" : "ok";
-
         /// <summary>Sends the conversation over MQTT, shows the answer as it comes and adds it to the conversation.</summary>
         private async Task<JsonElement> SendAsync()
         {
@@ -168,12 +169,33 @@ internal static class DemoVerb
                 last = e;
             }
 
-            _messages.Add(new ChatMessage(ChatRole.Assistant, last.GetProperty("text").GetString())
-            {
-                ToolCalls = [.. last.GetProperty("tool_calls").EnumerateArray().Select(call => new ToolCall(call.GetProperty("name").GetString()!, call.GetProperty("arguments")))],
-            });
+            await RememberAsync(last).ConfigureAwait(false);
             return last;
         }
+
+        /// <summary>Adds to the conversation what the node called, did and said; shows the topics that this has changed.</summary>
+        private async Task RememberAsync(JsonElement done)
+        {
+            JsonElement[] calls = [.. done.GetProperty("tool_calls").EnumerateArray()];
+            JsonElement[] acts = [.. calls.Where(call => call.TryGetProperty("ok", out _))];
+            if (acts.Length > 0)
+            {
+                _messages.Add(new ChatMessage(ChatRole.Assistant) { ToolCalls = [.. acts.Select(CallOf)] });
+                _messages.AddRange(acts.Select(act => new ChatMessage(ChatRole.Tool, IsOk(act) ? "ok" : $"error: {act.GetProperty("error").GetString()}") { Name = CallOf(act).Name }));
+            }
+
+            _messages.Add(new ChatMessage(ChatRole.Assistant, done.GetProperty("text").GetString()) { ToolCalls = [.. calls.Skip(acts.Length).Select(CallOf)] });
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(terminal.Interrupted);
+            patience.CancelAfter(s_patience);
+            for (int changes = acts.Count(IsOk); changes > 0; changes--)
+            {
+                terminal.Out.WriteLine(terminal.Dim($"  {await watcher.NextAsync(patience.Token).ConfigureAwait(false)}"));
+            }
+        }
+
+        private static bool IsOk(JsonElement act) => act.GetProperty("ok").GetBoolean();
+
+        private static ToolCall CallOf(JsonElement call) => new(call.GetProperty("name").GetString()!, call.GetProperty("arguments"));
 
         private void AddRow(string prompt, JsonElement usage, JsonElement timings) => _table.Add(
             prompt,

@@ -13,7 +13,7 @@ public sealed class ServiceVerbTests
         CliResult result = await TestCli.RunAsync("demo", "--once");
 
         Assert.True(result.Code == 0, result.Error);
-        Assert.Contains("> turn on the kitchen light\nset_light(area: \"kitchen\", on: true)\nThe kitchen light is now on.\n", result.Output, StringComparison.Ordinal);
+        Assert.Contains("> turn on the kitchen light\nset_light(area: \"kitchen\", on: true)\nThe kitchen light is now on.\n  home/kitchen/light {\"on\":true}\n", result.Output, StringComparison.Ordinal);
         Assert.Contains("> turn on the toaster\n", result.Output, StringComparison.Ordinal);
         Assert.Matches(@"(?m)^turn on the toaster +[\d.]+ ms +[\d.]+ tok/s +[\d.]+ tok/s +\d+ +\d+ +\d+$", result.Output);
         Assert.Contains("Memory of the whole process", result.Output, StringComparison.Ordinal);

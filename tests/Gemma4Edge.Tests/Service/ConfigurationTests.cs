@@ -213,7 +213,7 @@ public sealed class ConfigurationTests : IDisposable
     }
 
     [Theory]
-    [InlineData("""{"name":"a","action":{"publish":"x"}}""", "'action'")]
+    [InlineData("""{"name":"a","actions":{"publish":"x"}}""", "'actions'")]
     [InlineData("""{"description":"x"}""", "name")]
     [InlineData("""{"name":"a","parameters":[]}""", "parameters")]
     [InlineData("""[{"name":"a"},{"name":"a"}]""", "twice")]
