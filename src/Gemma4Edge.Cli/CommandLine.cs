@@ -66,6 +66,7 @@ internal static class CommandLine
             PerplexityVerb.Create(terminal),
             BenchVerb.Create(terminal),
             ConfigVerb.Create(terminal),
+            MqttVerb.Create(terminal),
             VersionVerb.Create(terminal),
             verbose,
         };

@@ -36,6 +36,12 @@ internal sealed class NodeTopics(string node)
     /// <summary>What the node listens to.</summary>
     public IReadOnlyList<string> Inbound => [Request, PromptSet, Cancel, SessionClear, ConfigSetFilter];
 
+    /// <summary>Where the node speaks, beside replies.</summary>
+    public IReadOnlyList<string> Outbound => [Response, Prompt, Answer, Availability, Info, State, Telemetry, Event];
+
+    /// <summary>Where the jobs of a pool arrive.</summary>
+    public static string PoolRequest(string pool) => $"gemma4edge/fleet/{pool}/request";
+
     /// <summary>A topic under each of <see cref="Inbound"/>, to prove by it that the node hears there.</summary>
     public IReadOnlyList<string> InboundProbes => [.. Inbound.Select(filter => filter.Replace("+", "probe", StringComparison.Ordinal))];
 

@@ -40,6 +40,9 @@ public sealed partial record MqttOptions
     /// <summary>PEM file of its key; null = the certificate's file holds it.</summary>
     public string? ClientKeyFile { get; init; }
 
+    /// <summary>Pools that this node takes jobs of while it is free: names of <c>[a-zA-Z0-9_-]{1,64}</c>.</summary>
+    public IReadOnlyList<string> Pools { get; init; } = [];
+
     /// <summary>Prefixes under which a sender may ask for its reply, beside the node's own response topic.</summary>
     public IReadOnlyList<string> ReplyPrefixes { get; init; } = ["gemma4edge/reply/"];
 
@@ -90,6 +93,7 @@ public sealed partial record MqttOptions
             CaFile = reader.Text("CaFile", null, File, System.IO.File.Exists),
             ClientCertificateFile = reader.Text("ClientCertificateFile", null, File, System.IO.File.Exists),
             ClientKeyFile = reader.Text("ClientKeyFile", null, File, System.IO.File.Exists),
+            Pools = reader.List("Pools", defaults.Pools, "a name of 1 to 64 of A-Z a-z 0-9 _ -", IsPoolName),
             ReplyPrefixes = reader.List("ReplyPrefixes", defaults.ReplyPrefixes, "a topic prefix that ends with / and has no wildcard",
                 value => value.EndsWith('/') && value[0] is not ('/' or '$') && ReplyTopic.Fault(value) is null),
             SessionExpirySeconds = reader.Whole("SessionExpirySeconds", defaults.SessionExpirySeconds, 0, int.MaxValue),
@@ -102,6 +106,11 @@ public sealed partial record MqttOptions
 
     private void Check()
     {
+        if (Broker == Embedded && Pools.Count > 0)
+        {
+            throw new ConfigurationException($"Mqtt:Pools is '{string.Join(", ", Pools)}', but a pool needs a broker that several nodes share, and Mqtt:Broker is embedded; allowed is {BrokerAddress.Form}.");
+        }
+
         BrokerLogin login = BrokerLogin.Read(Address, Credentials);
         if (Broker == Embedded && login.Password is null && !IPAddress.IsLoopback(IPAddress.Parse(EmbeddedAddress)))
         {
@@ -113,8 +122,11 @@ public sealed partial record MqttOptions
     private static string? SystemdCredential(string? folder) =>
         !string.IsNullOrEmpty(folder) && Path.Combine(folder, SystemdPassword) is { } file && File.Exists(file) ? file : null;
 
-    private static bool IsNodeName(string value) => NodeName().IsMatch(value) && value is not ("fleet" or "reply");
+    /// <summary>Whether a text can name a pool.</summary>
+    internal static bool IsPoolName(string value) => Word().IsMatch(value);
+
+    private static bool IsNodeName(string value) => Word().IsMatch(value) && value is not ("fleet" or "reply");
 
     [GeneratedRegex(@"\A[a-zA-Z0-9_-]{1,64}\z")]
-    private static partial Regex NodeName();
+    private static partial Regex Word();
 }

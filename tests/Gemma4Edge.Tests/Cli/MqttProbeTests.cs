@@ -1,0 +1,98 @@
+using System.Text.Json;
+using Gemma4Edge.Tests.Service;
+
+namespace Gemma4Edge.Tests.Cli;
+
+/// <summary>mqtt probe, on a Mosquitto with the access rules of deploy/mosquitto.</summary>
+public sealed class MqttProbeTests
+{
+    [Fact]
+    public async Task Probe_SaysOk_AndDisturbsNeitherTheNodeNorWhatIsRetained()
+    {
+        using var broker = new GuardedMosquitto();
+        await using TestNode node = await TestNode.StartAsync(change: broker.Secure);
+        await using Outsider person = await broker.ConnectAsync("operator", "gemma4edge/kitchen/#", Outsider.Reply);
+        Dictionary<string, string> before = await RetainedAsync(broker);
+
+        CliResult result = await ProbeAsync(broker, "kitchen", "--json");
+
+        JsonElement json = result.Json();
+        Assert.Equal(("kitchen", "kitchen"), (json.GetProperty("node").GetString(), json.GetProperty("user").GetString()));
+        Dictionary<string, string> statuses = Statuses(json);
+        Assert.Equal("unproven", statuses["gemma4edge/fleet/home/request"]); // a node may not give itself jobs
+        Assert.All(statuses.Where(pair => !pair.Key.Contains("fleet", StringComparison.Ordinal)), pair => Assert.Equal("ok", pair.Value));
+        Assert.Equal(15, statuses.Count);
+        Assert.Equal(before, await RetainedAsync(broker));
+        await person.PublishAsync("request", """{"id":"a1","prompt":"hello"}""", Outsider.Reply);
+        Assert.Equal("done", (await person.NextJsonAsync(Outsider.Reply)).GetProperty("type").GetString());
+        Assert.Equal("hello", Assert.Single(node.Model.Seen).Prompt);
+        Assert.DoesNotContain(await person.DrainAsync(), message => Outsider.Text(message) == "offline");
+    }
+
+    [Fact]
+    public async Task Probe_NamesWhatIsRefused_AndTheRule()
+    {
+        using var broker = new GuardedMosquitto(acl: rules => rules
+            .Replace("pattern readwrite gemma4edge/%u/#", "pattern write gemma4edge/%u/#\npattern read gemma4edge/%u/request", StringComparison.Ordinal)
+            .Replace("pattern write gemma4edge/reply/#", "", StringComparison.Ordinal));
+        CliResult result = await ProbeAsync(broker, "kitchen");
+
+        Assert.Equal(1, result.Code);
+        Assert.Matches(@"(?m)^gemma4edge/kitchen/request +hear +ok$", result.Output);
+        Assert.Matches(@"(?m)^gemma4edge/kitchen/cancel +hear +refused +in Mosquitto's acl_file: pattern readwrite gemma4edge/%u/#$", result.Output);
+        Assert.Matches(@"(?m)^gemma4edge/reply/gemma4edge-probe +speak +refused +in Mosquitto's acl_file: pattern write gemma4edge/reply/#$", result.Output);
+        Assert.Matches(@"(?m)^gemma4edge/kitchen/state +speak +ok$", result.Output);
+    }
+
+    [Fact]
+    public async Task Probe_WithAWrongPassword_Is4()
+    {
+        using var broker = new GuardedMosquitto();
+        broker.Write("kitchen.password", "guess");
+        CliResult result = await ProbeAsync(broker, "kitchen", password: "guess");
+        Assert.Equal(4, result.Code);
+        Assert.Contains("'kitchen'", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Send_GoesByTlsWithAUser()
+    {
+        using var broker = new GuardedMosquitto();
+        await using TestNode node = await TestNode.StartAsync(change: broker.Secure);
+        string[] send = ["send", "hello", "--node", "kitchen", "--broker", $"mqtts://localhost:{broker.TlsPort}", "--cafile", broker.CaFile, "--user", "operator", "--password-file"];
+        CliResult good = await TestCli.RunAsync([.. send, broker.PasswordFileOf("operator")]);
+        Assert.Equal((0, "You said: hello\n"), (good.Code, good.Output));
+        CliResult wrong = await TestCli.RunAsync([.. send, broker.PasswordFileOf("office")]);
+        Assert.Equal(4, wrong.Code);
+        CliResult missing = await TestCli.RunAsync([.. send, "/no/such/file"]);
+        Assert.Equal(2, missing.Code);
+        Assert.Contains("--password-file is '/no/such/file'", missing.Error, StringComparison.Ordinal);
+    }
+
+    private static async Task<CliResult> ProbeAsync(GuardedMosquitto broker, string user, string? option = null, string? password = null)
+    {
+        string passwordFile = password is null ? broker.PasswordFileOf(user) : broker.Write("wrong", password);
+        using var config = new TempFile([$$"""
+            { "Mqtt": { "Node": "{{user}}", "Pools": ["home"], "Broker": "mqtts://localhost:{{broker.TlsPort}}", "CaFile": "{{broker.CaFile}}", "PasswordFile": "{{passwordFile}}" } }
+            """]);
+        string[] arguments = ["mqtt", "probe", "--config", config.Path];
+        return await TestCli.RunAsync(option is null ? arguments : [.. arguments, option]);
+    }
+
+    private static Dictionary<string, string> Statuses(JsonElement json) =>
+        json.GetProperty("topics").EnumerateArray().ToDictionary(row => row.GetProperty("topic").GetString()!, row => row.GetProperty("status").GetString()!);
+
+    private static async Task<Dictionary<string, string>> RetainedAsync(GuardedMosquitto broker)
+    {
+        Dictionary<string, string> retained = [];
+        await using Outsider reader = await broker.ConnectAsync("operator", "gemma4edge/kitchen/availability", "gemma4edge/kitchen/info", "gemma4edge/kitchen/state");
+        while (retained.Count < 3)
+        {
+            var message = await reader.NextAsync();
+            Assert.True(message.Retain);
+            retained[message.Topic] = Outsider.Text(message);
+        }
+
+        return retained;
+    }
+}
