@@ -60,6 +60,9 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
     {
         switch (e.GetProperty("type").GetString())
         {
+            case "start":
+                EndLine(); // a node of a pool begins anew what another had begun
+                break;
             case "prefill":
                 OnPrefill(e.GetProperty("done").GetInt32(), e.GetProperty("total").GetInt32());
                 break;

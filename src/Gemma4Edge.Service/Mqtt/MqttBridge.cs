@@ -24,6 +24,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     private readonly ILogger<MqttBridge> _log;
     private readonly CancellationTokenSource _stopping = new();
     private readonly MqttConnection _connection;
+    private readonly PoolConnection? _pools;
 
     public MqttBridge(ServiceOptions options, ServedModel served, RequestLedger ledger, ILogger<MqttBridge> log)
     {
@@ -36,6 +37,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
         _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log);
+        _pools = options.Mqtt.Pools.Count > 0 ? new PoolConnection(options.Mqtt, _state, Receive, log) : null;
         if (served.Acting.Count > 0)
         {
             var context = new ActionContext(PublishAsync);
@@ -71,6 +73,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         await _connection.StartAsync(cancellationToken).ConfigureAwait(false);
+        _pools?.Start();
         Completion = RunAsync(_stopping.Token);
     }
 
@@ -78,6 +81,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         await _stopping.CancelAsync().ConfigureAwait(false);
+        await (_pools?.StopAsync(cancellationToken) ?? Task.CompletedTask).ConfigureAwait(false);
         lock (_receiving)
         {
             _intake.Stop();
@@ -91,6 +95,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     public void Dispose()
     {
         _stopping.Cancel();
+        _pools?.Dispose();
         _connection.Dispose();
     }
 
@@ -123,7 +128,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     {
         try
         {
-            await (await Task.WhenAny(_connection.Completion, _broken.Task, _ledger.Completion, PublishStateAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
+            await (await Task.WhenAny(_connection.Completion, _pools?.Broken ?? _broken.Task, _broken.Task, _ledger.Completion, PublishStateAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {

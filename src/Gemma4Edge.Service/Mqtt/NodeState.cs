@@ -29,6 +29,21 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
         }
     }
 
+    /// <summary>Whether a job of a pool would be started at once.</summary>
+    public bool IsFree
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _enabled && _unfinished == 0;
+            }
+        }
+    }
+
+    /// <summary>Something changed. On the thread that changed it: handlers must not wait.</summary>
+    public event Action? Changed;
+
     /// <summary>Whether a request waits or is worked on.</summary>
     public bool IsBusy
     {
@@ -57,7 +72,11 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
     public ValueTask<bool> WaitForChangeAsync(CancellationToken cancellation) => _changed.Reader.ReadAsync(cancellation);
 
     /// <summary>The state is worth publishing again.</summary>
-    public void Touch() => _changed.Writer.TryWrite(true);
+    public void Touch()
+    {
+        _changed.Writer.TryWrite(true);
+        Changed?.Invoke();
+    }
 
     public void SetEnabled(bool value) => Update(() => _enabled = value);
 

@@ -14,7 +14,7 @@ public sealed class PromptClient : IAsyncDisposable
     private readonly IMqttClient _client;
     private readonly BrokerAddress _broker;
     private readonly string _replyTopic;
-    private readonly ConcurrentDictionary<string, Channel<JsonElement>> _pending = new();
+    private readonly ConcurrentDictionary<string, Channel<Heard>> _pending = new();
 
     private PromptClient(IMqttClient client, BrokerAddress broker, string replyTopic)
     {
@@ -63,14 +63,19 @@ public sealed class PromptClient : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(request);
         var topics = new NodeTopics(node);
-        Channel<JsonElement> events = _pending.GetOrAdd(request.Id, _ => Channel.CreateUnbounded<JsonElement>());
+        Channel<Heard> events = _pending.GetOrAdd(request.Id, _ => Channel.CreateUnbounded<Heard>());
         bool ended = false;
         try
         {
-            await PublishAsync(node, topics.Request, request.ToPayload(), cancellation).ConfigureAwait(false);
+            if (!await PublishAsync(topics.Request, request.ToPayload(), attempt: 0, TimeSpan.Zero, cancellation).ConfigureAwait(false))
+            {
+                throw new TimeoutException($"Node {node} does not listen at {_broker}: nobody has subscribed to {topics.Request}. Check the node's name, and that it is online.");
+            }
+
             while (!ended)
             {
-                JsonElement next = await NextAsync(node, events, silence, cancellation).ConfigureAwait(false);
+                JsonElement next = (await NextAsync(events, silence, cancellation).ConfigureAwait(false))?.Event
+                    ?? throw new TimeoutException($"Node {node} at {_broker} sent nothing for {silence.TotalSeconds:0} s. Check that it is online, or wait longer.");
                 ended = next.GetProperty("type").GetString() is "done" or "error";
                 yield return next;
             }
@@ -86,6 +91,64 @@ public sealed class PromptClient : IAsyncDisposable
         }
     }
 
+    /// <summary>Sends one request to whichever node of a pool is free and hears its events; the last is <c>done</c>, or an <c>error</c> that another node would have, too.</summary>
+    /// <param name="pool">The pool's name.</param>
+    /// <param name="request">What is asked.</param>
+    /// <param name="timeout">How long to try without a sign of life.</param>
+    /// <param name="waits">Hears why the request has to be sent again. An answer that was under way begins anew.</param>
+    /// <param name="cancellation">Gives the request up.</param>
+    /// <remarks>
+    /// Sent again, with the same id, while no node is free, when the chosen one turns out to be busy, and when it falls silent; but never once a tool was called, which must
+    /// not act twice. Each attempt has its own correlation data, so a node that was given up and comes back is not mixed in; its final, though, ends the wait.
+    /// </remarks>
+    /// <exception cref="TimeoutException">Nobody answered in that time.</exception>
+    /// <exception cref="BrokerUnavailableException">The connection broke.</exception>
+    public async IAsyncEnumerable<JsonElement> SendToPoolAsync(
+        string pool, OutgoingRequest request, TimeSpan timeout, Action<string> waits, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentNullException.ThrowIfNull(waits);
+        string topic = NodeTopics.PoolRequest(pool);
+        byte[] payload = request.ToPayload();
+        Channel<Heard> events = _pending.GetOrAdd(request.Id, _ => Channel.CreateUnbounded<Heard>());
+        var retry = new PoolRetry(timeout, request.Stream);
+        try
+        {
+            while (true)
+            {
+                bool isTaken = await PublishAsync(topic, payload, retry.NextAttempt(), timeout / 4, cancellation).ConfigureAwait(false);
+                string? problem = isTaken ? null : "no node is free";
+                while (problem is null)
+                {
+                    Heard? heard = await NextAsync(events, retry.Silence, cancellation).ConfigureAwait(false);
+                    problem = retry.Judge(heard);
+                    if (problem is null && retry.IsCurrent(heard!))
+                    {
+                        yield return heard!.Event;
+                        if (heard.IsFinal)
+                        {
+                            yield break;
+                        }
+                    }
+                }
+
+                if (retry.NextDelay() is not { } delay)
+                {
+                    throw new TimeoutException(retry.HasActed
+                        ? $"Pool {pool} at {_broker}: {problem}, after a tool was called. Look at what it should have changed before you send the request again."
+                        : $"Pool {pool} at {_broker}: {problem}, and that for {timeout.TotalSeconds:0} s. Check that its nodes are online, or wait longer.");
+                }
+
+                waits(problem);
+                await Task.Delay(delay, cancellation).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            _pending.TryRemove(request.Id, out _);
+        }
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -97,7 +160,8 @@ public sealed class PromptClient : IAsyncDisposable
         _client.Dispose();
     }
 
-    private async Task PublishAsync(string node, string topic, byte[] payload, CancellationToken cancellation)
+    /// <returns>Whether anybody has subscribed to the topic.</returns>
+    private async Task<bool> PublishAsync(string topic, byte[] payload, int attempt, TimeSpan expiry, CancellationToken cancellation)
     {
         MqttClientPublishResult result;
         try
@@ -108,7 +172,9 @@ public sealed class PromptClient : IAsyncDisposable
                     Topic = topic,
                     PayloadSegment = payload,
                     ResponseTopic = _replyTopic,
+                    CorrelationData = attempt == 0 ? null : BitConverter.GetBytes(attempt),
                     ContentType = "application/json",
+                    MessageExpiryInterval = (uint)Math.Ceiling(expiry.TotalSeconds),
                     QualityOfServiceLevel = MqttQualityOfServiceLevel.AtLeastOnce,
                 },
                 cancellation).ConfigureAwait(false);
@@ -118,30 +184,27 @@ public sealed class PromptClient : IAsyncDisposable
             throw Lost(e.Message, e);
         }
 
-        if (result.ReasonCode == MqttClientPublishReasonCode.NoMatchingSubscribers)
-        {
-            throw new TimeoutException($"Node {node} does not listen at {_broker}: nobody has subscribed to {topic}. Check the node's name, and that it is online.");
-        }
-
-        if (!result.IsSuccess)
-        {
-            throw Lost($"it refuses a message on {topic}: {result.ReasonCode}", null);
-        }
+        return result.ReasonCode == MqttClientPublishReasonCode.NoMatchingSubscribers ? false
+            : result.IsSuccess ? true
+            : throw Lost($"it refuses a message on {topic}: {result.ReasonCode}", null);
     }
 
-    private async Task<JsonElement> NextAsync(string node, Channel<JsonElement> events, TimeSpan silence, CancellationToken cancellation)
+    /// <returns>Null = nothing came for that long.</returns>
+    private async Task<Heard?> NextAsync(Channel<Heard> events, TimeSpan silence, CancellationToken cancellation)
     {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(silence);
         try
         {
-            return await events.Reader.ReadAsync(cancellation).AsTask().WaitAsync(silence, cancellation).ConfigureAwait(false);
+            return await events.Reader.ReadAsync(patience.Token).ConfigureAwait(false);
         }
         catch (ChannelClosedException e)
         {
             throw Lost("the connection broke before the answer was complete", e);
         }
-        catch (TimeoutException e)
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
-            throw new TimeoutException($"Node {node} at {_broker} sent nothing for {silence.TotalSeconds:0} s. Check that it is online, or wait longer.", e);
+            return null;
         }
     }
 
@@ -153,9 +216,9 @@ public sealed class PromptClient : IAsyncDisposable
         {
             using JsonDocument document = JsonDocument.Parse(e.ApplicationMessage.Payload);
             if (document.RootElement.TryGetProperty("type", out JsonElement type) && type.GetString() is not null
-                && document.RootElement.TryGetProperty("id", out JsonElement id) && id.GetString() is { } name && _pending.TryGetValue(name, out Channel<JsonElement>? events))
+                && document.RootElement.TryGetProperty("id", out JsonElement id) && id.GetString() is { } name && _pending.TryGetValue(name, out Channel<Heard>? events))
             {
-                events.Writer.TryWrite(document.RootElement.Clone());
+                events.Writer.TryWrite(new Heard(document.RootElement.Clone(), CorrelationOf(e.ApplicationMessage)));
             }
         }
         catch (Exception notAnEvent) when (notAnEvent is JsonException or InvalidOperationException)
@@ -166,9 +229,11 @@ public sealed class PromptClient : IAsyncDisposable
         return Task.CompletedTask;
     }
 
+    private static int CorrelationOf(MqttApplicationMessage message) => message.CorrelationData is { Length: sizeof(int) } data ? BitConverter.ToInt32(data) : 0;
+
     private Task OnDisconnectedAsync(MqttClientDisconnectedEventArgs e)
     {
-        foreach (Channel<JsonElement> events in _pending.Values)
+        foreach (Channel<Heard> events in _pending.Values)
         {
             events.Writer.TryComplete();
         }

@@ -19,6 +19,9 @@ public sealed class ExitCodeTests
     [InlineData("run", "model", "--seed", "-1")]
     [InlineData("bench", "--rounds", "0", "model")]
     [InlineData("bench")]
+    [InlineData("send", "hi", "--node", "a", "--pool", "b")]
+    [InlineData("send", "hi", "--pool", "a/b")]
+    [InlineData("send", "hi", "--broker", "http://host")]
     public async Task WrongUsage_Is2_AndOneLine(params string[] args)
     {
         CliResult result = await TestCli.RunAsync(args);

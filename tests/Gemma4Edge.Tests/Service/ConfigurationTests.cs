@@ -148,6 +148,8 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("""{"ClientCertificateFile":"CERT","ClientKeyFile":"TEXT","Broker":"mqtts://b"}""", "the unencrypted PEM key of the certificate in CERT")]
     [InlineData("""{"ClientKeyFile":"KEY","Broker":"mqtts://b"}""", "Mqtt:ClientKeyFile is 'KEY', but there is no certificate to it")]
     [InlineData("""{"PasswordFile":"EMPTY","Broker":"mqtt://b"}""", "Mqtt:PasswordFile is 'EMPTY': its first line is empty")]
+    [InlineData("""{"Pools":["home"]}""", "Mqtt:Pools is 'home', but a pool needs a broker")]
+    [InlineData("""{"Pools":["a/b"],"Broker":"mqtt://b"}""", "Mqtt:Pools:0")]
     [InlineData("""{"EmbeddedAddress":"0.0.0.0"}""", "Mqtt:EmbeddedAddress is '0.0.0.0', where others")]
     [InlineData("""{"EmbeddedAddress":"0.0.0.0","User":"u"}""", "that needs Mqtt:PasswordFile")]
     public void Credentials_AreCheckedAtTheStart(string mqtt, string problem)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
@@ -32,6 +33,12 @@ internal sealed class ScriptedModel : IDisposable
 
     public List<PromptRequest> Seen { get; } = [];
 
+    /// <summary>How long each answer takes.</summary>
+    public TimeSpan Pace { get; init; }
+
+    /// <summary>When each request was received, taken up and done: Stopwatch timestamps.</summary>
+    public List<(string Id, long Received, long Start, long End)> Done { get; } = [];
+
     public Task Completion => _completion.Task;
 
     public void Start() => _thread.Start();
@@ -59,7 +66,9 @@ internal sealed class ScriptedModel : IDisposable
             while (true)
             {
                 QueuedRequest next = Served.Queue.Take(_stopping.Token);
+                long start = Stopwatch.GetTimestamp();
                 Answer(next);
+                Done.Add((next.Request.Id, next.Request.ReceivedTimestamp, start, Stopwatch.GetTimestamp()));
                 Served.Queue.Release();
             }
         }
@@ -76,7 +85,7 @@ internal sealed class ScriptedModel : IDisposable
             Seen.Add(queued.Request);
         }
 
-        if (queued.Request.DeadlineTimestamp < System.Diagnostics.Stopwatch.GetTimestamp())
+        if (queued.Request.DeadlineTimestamp < Stopwatch.GetTimestamp())
         {
             queued.Sink.OnFailed(Failures.Expired);
             return;
@@ -93,6 +102,7 @@ internal sealed class ScriptedModel : IDisposable
             return;
         }
 
+        _stopping.Token.WaitHandle.WaitOne(Pace);
         string text = "";
         List<ToolCall> calls = [];
         if (prompt == "call")
