@@ -1,33 +1,51 @@
 #!/usr/bin/env bash
-# Installs a published folder, or takes it away again:
-#   deploy/install.sh [--prefix DIR] [FOLDER]     FOLDER: artifacts/publish/linux-x64 or linux-arm64, as this machine is
-#   deploy/install.sh [--prefix DIR] --uninstall
-# DIR (default /usr/local) gets bin/gemma4edge and share/gemma4edge/demo-model. Running it again updates both.
+# Installs a published folder as a service, or takes it away again. deploy/publish.sh puts a copy of it into that folder:
+#   sudo ./install.sh                 from the published folder; from a clone, it takes artifacts/publish/linux-x64 or linux-arm64
+#   sudo ./install.sh --uninstall     leaves configuration, models and state where they are
+#   ./install.sh --prefix DIR         program and demo model only, without a service (DIR instead of /usr/local)
+#   --root DIR                        before every path: to build an image
+# Running it again updates program, demo model and unit; a configuration that is there stays as it is.
 set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+case $(uname -m) in aarch64) machine=linux-arm64 ;; *) machine=linux-x64 ;; esac
+if [ -e "$here/gemma4edge" ]; then
+  folder=$here units=$here/systemd samples=$here/conf.d
+else
+  folder=$here/../artifacts/publish/$machine units=$here/../systemd samples=$here/conf.d
+fi
 
-prefix=/usr/local uninstall=no folder=
+prefix=/usr/local root= uninstall=no service=yes
 while [ $# -gt 0 ]; do
   case $1 in
-    --prefix) prefix=${2:?"--prefix needs a folder"}; shift ;;
+    --prefix) prefix=${2:?"--prefix needs a folder"} service=no; shift ;;
+    --root) root=${2:?"--root needs a folder"}; shift ;;
     --uninstall) uninstall=yes ;;
-    -*) echo "install.sh: unknown option '$1'; known: --prefix DIR, --uninstall" >&2; exit 2 ;;
-    *) folder=$1 ;;
+    *) echo "install.sh: unknown option '$1'; known: --prefix DIR, --root DIR, --uninstall" >&2; exit 2 ;;
   esac
   shift
 done
 
-binary=$prefix/bin/gemma4edge
-share=$prefix/share/gemma4edge
+binary=$root$prefix/bin/gemma4edge
+share=$root$prefix/share/gemma4edge
+unit=$root/etc/systemd/system/gemma4edge.service
+sysusers=$root/usr/lib/sysusers.d/gemma4edge.conf
+configuration=$root/etc/gemma4edge/conf.d
+# Only of the machine that runs: an image's systemd reads everything at its first start.
+running() { [ -z "$root" ] && [ $service = yes ] && [ -d /run/systemd/system ]; }
 
-if [ "$uninstall" = yes ]; then
+if [ $uninstall = yes ]; then
+  if [ $service = yes ]; then
+    ! running || systemctl disable --quiet --now gemma4edge 2>/dev/null || true
+    rm -f "$unit" "$sysusers" "$root/etc/systemd/system/multi-user.target.wants/gemma4edge.service"
+    ! running || systemctl daemon-reload
+  fi
   rm -f "$binary"
   rm -rf "$share"
   echo "removed $binary and $share"
+  [ $service = no ] || echo "kept $root/etc/gemma4edge, $root/var/lib/gemma4edge and the user gemma4edge"
   exit
 fi
 
-case $(uname -m) in aarch64) machine=linux-arm64 ;; *) machine=linux-x64 ;; esac
-folder=${folder:-$(dirname "$0")/../artifacts/publish/$machine}
 if [ ! -x "$folder/gemma4edge" ]; then
   echo "install.sh: no gemma4edge in $folder; publish first: deploy/publish.sh $machine" >&2
   exit 1
@@ -36,7 +54,28 @@ fi
 # install replaces the file instead of writing into it: a running service keeps the old binary until its restart.
 install -D -m 755 "$folder/gemma4edge" "$binary"
 rm -rf "$share/demo-model"
-install -d "$share"
+install -d -m 755 "$share"
 cp -r "$folder/demo-model" "$share/demo-model"
 chmod -R u=rwX,go=rX "$share"
-echo "installed $("$binary" version) as $binary"
+echo "installed $binary and $share/demo-model"
+[ $service = yes ] || exit 0
+
+install -D -m 644 "$units/gemma4edge.service" "$unit"
+install -D -m 644 "$units/gemma4edge.sysusers" "$sysusers"
+sample=$configuration/10-gemma4edge.json
+if [ ! -e "$sample" ]; then
+  install -D -m 644 "$samples/10-gemma4edge.json" "$sample"
+  echo "installed $sample: a broker inside the service, the demo model"
+elif ! cmp -s "$samples/10-gemma4edge.json" "$sample"; then
+  echo "kept your $sample"
+fi
+running || exit 0
+
+systemd-sysusers gemma4edge.conf
+systemctl daemon-reload
+"$binary" config check --config "$configuration" >/dev/null
+if systemctl is-active --quiet gemma4edge; then
+  echo "next: systemctl restart gemma4edge"
+else
+  echo "next: systemctl enable --now gemma4edge && gemma4edge send \"turn on the kitchen light\""
+fi

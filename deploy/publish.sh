@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Publishes gemma4edge as native binaries, the demo model beside each:
+# Publishes gemma4edge as native binaries, the demo model and all that install.sh installs beside each:
 #   deploy/publish.sh [NAME...]      NAME: linux-x64, linux-arm64, linux-arm64-static; all three without one
 # Each lands in artifacts/publish/NAME. The arm64 binary needs glibc 2.34 or newer, the static one nothing (no loader, no libc: phones).
 # On Debian: apt-get install clang zlib1g-dev; for arm64 also
@@ -21,6 +21,6 @@ for name in "${names[@]}"; do
   rm -rf "$out"
   dotnet publish src/Gemma4Edge.Cli -c Release "${options[@]}" -o "$out" --nologo -v minimal
   rm "$out"/*.xml "$out"/*.pdb
-  cp -r deploy/demo-model "$out/demo-model"
+  cp -r deploy/demo-model deploy/conf.d deploy/install.sh systemd "$out"
   echo "$out/gemma4edge: $(stat -c %s "$out/gemma4edge") bytes"
 done

@@ -119,8 +119,9 @@ public sealed partial record MqttOptions
         }
     }
 
+    /// <summary>The file of systemd's credential; null = there is none, or it is the unit's empty line in place of one.</summary>
     private static string? SystemdCredential(string? folder) =>
-        !string.IsNullOrEmpty(folder) && Path.Combine(folder, SystemdPassword) is { } file && File.Exists(file) ? file : null;
+        !string.IsNullOrEmpty(folder) && Path.Combine(folder, SystemdPassword) is { } file && File.Exists(file) && File.ReadLines(file).FirstOrDefault("").Length > 0 ? file : null;
 
     /// <summary>Whether a text can name a pool.</summary>
     internal static bool IsPoolName(string value) => Word().IsMatch(value);

@@ -18,8 +18,8 @@ public static class ServiceConfiguration
     public static IConfigurationRoot Load(string? path, IEnumerable<KeyValuePair<string, string?>> overrides)
     {
         var builder = new ConfigurationBuilder();
-        string workingFolderFile = Path.GetFullPath("appsettings.json");
-        foreach (string file in (File.Exists(workingFolderFile) ? [workingFolderFile] : Array.Empty<string>()).Concat(FilesOf(path)))
+        string[] ofWorkingFolder = File.Exists("appsettings.json") ? [Path.GetFullPath("appsettings.json")] : [];
+        foreach (string file in ofWorkingFolder.Concat(FilesOf(path)))
         {
             builder.Add(new JsonFileSource(file));
         }
