@@ -51,11 +51,13 @@ internal sealed class RequestLedger : IDisposable
     /// <param name="stateDirectory">Where it lies; null = nothing survives the process.</param>
     /// <param name="time">The clock.</param>
     /// <param name="before">Called before each step on the disk, see <see cref="RecordFile"/>.</param>
+    /// <param name="boot">This boot of the machine; null = what the kernel tells.</param>
     /// <exception cref="IOException">The journal cannot be read or made, or another process has it.</exception>
     /// <exception cref="InvalidDataException">It is no journal.</exception>
-    public RequestLedger(string? stateDirectory, TimeProvider time, Action<DiskStep>? before = null)
+    public RequestLedger(string? stateDirectory, TimeProvider time, Action<DiskStep>? before = null, Guid? boot = null)
     {
         _time = time;
+        Boot = boot ?? ReadBoot();
         if (stateDirectory is not null)
         {
             string path = Path.Combine(stateDirectory, FileName);
@@ -74,7 +76,7 @@ internal sealed class RequestLedger : IDisposable
     public Task Completion => _file?.Completion ?? new TaskCompletionSource().Task;
 
     /// <summary>This boot of the machine; empty where the kernel does not tell.</summary>
-    public static Guid CurrentBoot { get; } = ReadBoot();
+    public Guid Boot { get; }
 
     /// <summary>Ends when everything that was noted before the call survives the machine.</summary>
     public Task DurableAsync() => _file?.DurableAsync() ?? Task.CompletedTask;
@@ -107,7 +109,7 @@ internal sealed class RequestLedger : IDisposable
             {
                 Id = id,
                 Message = message,
-                Boot = CurrentBoot,
+                Boot = Boot,
             };
             _file?.Append((byte)RecordKind.Received, LedgerRecords.Received(entry));
             Add(entry);

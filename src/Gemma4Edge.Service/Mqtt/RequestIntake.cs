@@ -132,7 +132,7 @@ internal sealed partial class RequestIntake(
     private void Resume(LedgerEntry entry)
     {
         InboundMessage message = entry.Message!;
-        bool sameBoot = entry.Boot == RequestLedger.CurrentBoot && entry.Boot != Guid.Empty;
+        bool sameBoot = entry.Boot == ledger.Boot && entry.Boot != Guid.Empty;
         ParsedRequest parsed = Parse(sameBoot ? message : message with { ReceivedTimestamp = Stopwatch.GetTimestamp() });
         parsed = parsed with { Id = entry.Id, Request = parsed.Request is { } request ? request with { Id = entry.Id } : null };
         GenerationFailure? end = entry.Cancelled ? Failures.Cancelled

@@ -8,7 +8,10 @@ using Gemma4Edge.Service.Telemetry;
 namespace Gemma4Edge.Tests.Service;
 
 /// <summary>Stands where the model stands: a thread that takes requests and answers them as its prompt says.</summary>
-/// <remarks><c>wait</c> = works until it is cancelled; <c>call</c> = one tool call; anything else = <c>You said: </c> and the prompt, word by word.</remarks>
+/// <remarks>
+/// <c>wait</c> = works until it is cancelled; <c>call</c> = two tool calls; <c>act TEXT</c> = a tool acts: it adds TEXT to <see cref="ActsFile"/>;
+/// <c>die</c> = the process is gone; anything else = <c>You said: </c> and the prompt, word by word, <see cref="WordTime"/> apart.
+/// </remarks>
 internal sealed class ScriptedModel : IDisposable
 {
     private readonly CancellationTokenSource _stopping = new();
@@ -17,8 +20,9 @@ internal sealed class ScriptedModel : IDisposable
 
     public ScriptedModel(int capacity = 16)
     {
-        var queue = new RequestQueue(capacity);
-        Served = new ServedModel(queue, new EngineMetrics(), new NodeInfo { Model = "scripted", Context = 1024, Kernel = "none", Threads = 1 })
+        var metrics = new EngineMetrics();
+        var queue = new RequestQueue(capacity, metrics);
+        Served = new ServedModel(queue, metrics, new NodeInfo { Model = "scripted", Context = 1024, Kernel = "none", Threads = 1 })
         {
             ClearSessions = Cleared.Add,
             Residency = () => new MappedResidency(123, null),
@@ -28,6 +32,11 @@ internal sealed class ScriptedModel : IDisposable
     }
 
     public ServedModel Served { get; }
+
+    /// <summary>Where tools act.</summary>
+    public string? ActsFile { get; init; }
+
+    public TimeSpan WordTime { get; init; }
 
     public List<string?> Cleared { get; } = [];
 
@@ -103,8 +112,22 @@ internal sealed class ScriptedModel : IDisposable
         }
 
         _stopping.Token.WaitHandle.WaitOne(Pace);
+        if (prompt == "die")
+        {
+            Process.GetCurrentProcess().Kill();
+        }
+
         string text = "";
         List<ToolCall> calls = [];
+        if (prompt.StartsWith("act ", StringComparison.Ordinal))
+        {
+            var call = new ToolCall("set_light", JsonDocument.Parse("{}").RootElement);
+            queued.Sink.OnToolCall(call);
+            queued.Sink.OnActing(call);
+            File.AppendAllText(ActsFile!, prompt["act ".Length..] + "\n");
+            queued.Sink.OnToolResult(call, new ToolResult("ok", true));
+        }
+
         if (prompt == "call")
         {
             calls.Add(new ToolCall("set_light", JsonDocument.Parse("""{"area":"kitchen","on":true}""").RootElement));
@@ -118,6 +141,7 @@ internal sealed class ScriptedModel : IDisposable
                 string delta = text.Length == 0 ? word : $" {word}";
                 text += delta;
                 queued.Sink.OnText(delta);
+                Thread.Sleep(WordTime);
             }
         }
 

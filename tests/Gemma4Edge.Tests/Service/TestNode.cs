@@ -22,7 +22,7 @@ internal sealed class TestNode : IAsyncDisposable
 
     public int Port => Options.Mqtt.Address.Port;
 
-    public static async Task<TestNode> StartAsync(Mosquitto? broker = null, int capacity = 16, Func<ServiceOptions, ServiceOptions>? change = null, ISystemdNotifier? systemd = null, TimeSpan pace = default)
+    public static async Task<TestNode> StartAsync(Mosquitto? broker = null, int capacity = 16, Func<ServiceOptions, ServiceOptions>? change = null, ISystemdNotifier? systemd = null, TimeSpan pace = default, ScriptedModel? model = null)
     {
         var options = new ServiceOptions
         {
@@ -31,7 +31,7 @@ internal sealed class TestNode : IAsyncDisposable
             Queue = new QueueOptions { Capacity = capacity },
         };
         options = change?.Invoke(options) ?? options;
-        var model = new ScriptedModel(capacity) { Pace = pace };
+        model ??= new ScriptedModel(capacity) { Pace = pace };
         var host = ServiceHost.Build(options, model.Served, model.Start, model.Stop, model.Completion, LogLevel.None, systemd);
         await host.StartAsync(TestContext.Current.CancellationToken);
         return new TestNode(options, model, host);

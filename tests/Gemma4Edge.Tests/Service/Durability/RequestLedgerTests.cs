@@ -81,7 +81,7 @@ public sealed class RequestLedgerTests : IDisposable
         Assert.Equal(message with { Payload = default, CorrelationData = null, }, again.Message! with { Payload = default, CorrelationData = null });
         Assert.Equal(message.Payload.ToArray(), again.Message!.Payload.ToArray());
         Assert.Equal(correlation, again.Message.CorrelationData);
-        Assert.Equal(RequestLedger.CurrentBoot, again.Boot);
+        Assert.Equal(_ledger.Boot, again.Boot);
 
         _ledger.Pause(again);
         _ledger.Finish(again, new StoredReply("topic", correlation, true, [1, 2]));
