@@ -193,22 +193,21 @@ public sealed class PoolTests
     /// <summary>Sends a job until somebody takes it; the type of its final.</summary>
     private static async Task<string> AskAsync(Outsider outsider, string id)
     {
-        while ((await PublishAsync(outsider, id, "hello")).ReasonCode == MqttClientPublishReasonCode.NoMatchingSubscribers)
-        {
-            await Task.Delay(20, TestContext.Current.CancellationToken);
-        }
-
+        await UntilAsync(async () => (await PublishAsync(outsider, id, "hello")).ReasonCode != MqttClientPublishReasonCode.NoMatchingSubscribers);
         return (await outsider.NextJsonAsync(Outsider.Reply, text => text.Contains($"\"{id}\"", StringComparison.Ordinal))).GetProperty("type").GetString()!;
     }
 
     private static async Task JoinedAsync(Outsider outsider) => Assert.Equal("done", await AskAsync(outsider, Guid.NewGuid().ToString("N")));
 
     /// <summary>Waits until the broker knows no member any more. A marked message is no job.</summary>
-    private static async Task LeftAsync(Outsider outsider)
+    private static Task LeftAsync(Outsider outsider) => UntilAsync(async () =>
+        (await outsider.Client.PublishAsync(SubscriptionProbe.MessageOn(NodeTopics.PoolRequest(Pool)), TestContext.Current.CancellationToken)).ReasonCode == MqttClientPublishReasonCode.NoMatchingSubscribers);
+
+    private static async Task UntilAsync(Func<Task<bool>> condition)
     {
-        while ((await outsider.Client.PublishAsync(SubscriptionProbe.MessageOn($"gemma4edge/fleet/{Pool}/request"), TestContext.Current.CancellationToken)).ReasonCode
-            != MqttClientPublishReasonCode.NoMatchingSubscribers)
+        for (int i = 0; !await condition(); i++)
         {
+            Assert.True(i < 500, "it did not come to pass within 10 s");
             await Task.Delay(20, TestContext.Current.CancellationToken);
         }
     }

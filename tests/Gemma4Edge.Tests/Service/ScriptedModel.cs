@@ -17,6 +17,7 @@ internal sealed class ScriptedModel : IDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _completion = new();
     private readonly Thread _thread;
+    private long _ended;
 
     public ScriptedModel(int capacity = 16)
     {
@@ -77,7 +78,7 @@ internal sealed class ScriptedModel : IDisposable
                 QueuedRequest next = Served.Queue.Take(_stopping.Token);
                 long start = Stopwatch.GetTimestamp();
                 Answer(next);
-                Done.Add((next.Request.Id, next.Request.ReceivedTimestamp, start, Stopwatch.GetTimestamp()));
+                Done.Add((next.Request.Id, next.Request.ReceivedTimestamp, start, _ended));
                 Served.Queue.Release();
             }
         }
@@ -107,6 +108,7 @@ internal sealed class ScriptedModel : IDisposable
         if (prompt == "wait")
         {
             WaitHandle.WaitAny([queued.Cancellation.WaitHandle, _stopping.Token.WaitHandle]);
+            _ended = Stopwatch.GetTimestamp();
             queued.Sink.OnFailed(_stopping.IsCancellationRequested ? Failures.Interrupted : Failures.Cancelled);
             return;
         }
@@ -147,6 +149,7 @@ internal sealed class ScriptedModel : IDisposable
 
         var result = new GenerationResult(text, calls, calls.Count > 0 ? FinishReason.ToolCalls : FinishReason.Stop, new TokenUsage(12, 4, 5), new RequestTimings(1.25, 20.04, 400, 50, 120));
         Served.Metrics.RequestFinished(result, 4096, winnerRanks: null);
+        _ended = Stopwatch.GetTimestamp(); // before anybody can know it
         queued.Sink.OnDone(result);
     }
 }

@@ -1,0 +1,50 @@
+using System.Diagnostics;
+using Gemma4Edge.Tests.Cli;
+
+namespace Gemma4Edge.Tests.Service;
+
+/// <summary>A real <c>gemma4edge serve</c> with the demo model, to be stopped as power cuts and hangs do it.</summary>
+internal sealed class ServeProcess : IDisposable
+{
+    private readonly TempFile _config;
+    private readonly Process _process;
+
+    /// <param name="configuration">JSON, without the model.</param>
+    public ServeProcess(string configuration)
+    {
+        _config = new TempFile([configuration]);
+        _process = Process.Start(new ProcessStartInfo(
+            Path.Combine(AppContext.BaseDirectory, "gemma4edge"), ["serve", "--model", TestData.DemoModel, "--config", _config.Path, "--threads", "1"])
+        {
+            RedirectStandardError = true,
+        })!;
+        _process.ErrorDataReceived += (_, line) =>
+        {
+            lock (Log)
+            {
+                Log.Add(line.Data ?? "");
+            }
+        };
+        _process.BeginErrorReadLine();
+    }
+
+    /// <summary>What it said.</summary>
+    public List<string> Log { get; } = [];
+
+    /// <summary>From now on it does nothing, and its connections stay.</summary>
+    public void Freeze() => Process.Start("kill", ["-STOP", $"{_process.Id}"]).WaitForExit();
+
+    /// <summary>SIGKILL.</summary>
+    public void Kill()
+    {
+        _process.Kill();
+        _process.WaitForExit();
+    }
+
+    public void Dispose()
+    {
+        Kill();
+        _process.Dispose();
+        _config.Dispose();
+    }
+}
