@@ -45,6 +45,22 @@ internal sealed class Outsider : IAsyncDisposable
         return outsider;
     }
 
+    /// <summary>Connects as soon as somebody listens.</summary>
+    public static async Task<Outsider> ConnectWhenUpAsync(int port, params string[] topics)
+    {
+        for (int attempts = 0; ; attempts++)
+        {
+            try
+            {
+                return await ConnectAsync(port, topics);
+            }
+            catch (MQTTnet.Exceptions.MqttCommunicationException) when (attempts < 600)
+            {
+                await Task.Delay(50, TestContext.Current.CancellationToken);
+            }
+        }
+    }
+
     public Task PublishAsync(string topic, string payload, string? responseTopic = null, byte[]? correlation = null, bool retain = false, uint expiry = 0) =>
         PublishAsync(topic, Encoding.UTF8.GetBytes(payload), responseTopic, correlation, retain, expiry);
 
@@ -62,13 +78,13 @@ internal sealed class Outsider : IAsyncDisposable
         TestContext.Current.CancellationToken);
 
     /// <summary>The next message on <paramref name="topic"/> (null = any) that <paramref name="wanted"/> accepts; others are passed over.</summary>
-    public async Task<MqttApplicationMessage> NextAsync(string? topic = null, Func<string, bool>? wanted = null)
+    public async Task<MqttApplicationMessage> NextAsync(string? topic = null, Func<string, bool>? wanted = null, TimeSpan? patience = null)
     {
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        patience.CancelAfter(s_patience);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        limit.CancelAfter(patience ?? s_patience);
         while (true)
         {
-            MqttApplicationMessage message = await _received.Reader.ReadAsync(patience.Token);
+            MqttApplicationMessage message = await _received.Reader.ReadAsync(limit.Token);
             if ((topic is null || message.Topic == topic || message.Topic == $"gemma4edge/kitchen/{topic}") && wanted?.Invoke(Text(message)) != false)
             {
                 return message;
@@ -76,7 +92,7 @@ internal sealed class Outsider : IAsyncDisposable
         }
     }
 
-    public async Task<JsonElement> NextJsonAsync(string? topic = null, Func<string, bool>? wanted = null) => Json(await NextAsync(topic, wanted));
+    public async Task<JsonElement> NextJsonAsync(string? topic = null, Func<string, bool>? wanted = null, TimeSpan? patience = null) => Json(await NextAsync(topic, wanted, patience));
 
     /// <summary>Events on the reply topic up to the final one.</summary>
     public async Task<List<JsonElement>> EventsAsync(string topic = Reply)

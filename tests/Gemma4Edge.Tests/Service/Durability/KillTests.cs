@@ -65,7 +65,7 @@ public sealed class KillTests : IDisposable
         Outsider? outsider = null;
         try
         {
-            outsider = await ConnectAsync(port);
+            outsider = await Outsider.ConnectWhenUpAsync(port, Outsider.Reply, "gemma4edge/kitchen/availability");
             await outsider.NextAsync("availability", text => text == "online");
             await outsider.PublishAsync("request", """{"id":"deadly","prompt":"die"}""", Outsider.Reply);
             await outsider.PublishAsync("request", """{"id":"innocent","prompt":"hi"}""", Outsider.Reply);
@@ -84,11 +84,11 @@ public sealed class KillTests : IDisposable
 
         if (!mosquitto)
         {
-            outsider = await ConnectAsync(port);
+            outsider = await Outsider.ConnectWhenUpAsync(port, Outsider.Reply, "gemma4edge/kitchen/availability");
             await outsider.PublishAsync("request", """{"id":"deadly","prompt":"die"}""", Outsider.Reply); // its sender asks again: the stored end
         }
 
-        JsonElement end = await outsider!.NextJsonAsync(Outsider.Reply);
+        JsonElement end = await outsider!.NextJsonAsync(Outsider.Reply, patience: TimeSpan.FromMinutes(1));
         Assert.Equal(("deadly", "internal"), (end.GetProperty("id").GetString(), end.GetProperty("error").GetProperty("code").GetString()));
         if (mosquitto)
         {
@@ -105,21 +105,6 @@ public sealed class KillTests : IDisposable
         if (outcome is "done" or "error")
         {
             finals[message.GetProperty("id").GetString()!] = outcome == "done" ? outcome : message.GetProperty("error").GetProperty("code").GetString()!;
-        }
-    }
-
-    private static async Task<Outsider> ConnectAsync(int port)
-    {
-        while (true)
-        {
-            try
-            {
-                return await Outsider.ConnectAsync(port, Outsider.Reply, "gemma4edge/kitchen/availability");
-            }
-            catch (MQTTnet.Exceptions.MqttCommunicationException)
-            {
-                await Task.Delay(50, TestContext.Current.CancellationToken); // it is not up yet
-            }
         }
     }
 

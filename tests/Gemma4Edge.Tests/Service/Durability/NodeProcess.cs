@@ -42,6 +42,10 @@ internal sealed class NodeProcess : IDisposable
         return new NodeProcess(process);
     }
 
+    /// <summary>Memory of its own, in bytes.</summary>
+    public long AnonymousBytes() => 1024 * long.Parse(
+        File.ReadLines($"/proc/{Id}/status").Single(line => line.StartsWith("RssAnon:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
+
     /// <summary>SIGKILL, as a power cut or the kernel's out-of-memory killer would do it.</summary>
     public void Kill()
     {
