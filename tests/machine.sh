@@ -56,5 +56,6 @@ machine_init() {
   pivot_root . mnt/outside
   cd /
   umount -l /mnt/outside
+  mount --make-rshared / # as systemd would outside of a container: credentials are mounted for the service to see
   exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin container=namespaces /lib/systemd/systemd --unit=basic.target
 }
