@@ -62,4 +62,9 @@ internal static class BrokerConnection
     public static bool IsNetworkFailure(Exception e, CancellationToken cancellation) =>
         e is MqttCommunicationException or SocketException or IOException or TimeoutException or MqttProtocolViolationException or AuthenticationException or InvalidOperationException
         || (e is OperationCanceledException && !cancellation.IsCancellationRequested);
+
+    /// <summary>Whether the broker ended the connection on purpose and said why: coming back at once would end in the same way.</summary>
+    public static bool IsThrownOut(MqttClientDisconnectedEventArgs e) => e.Reason is not (
+        MqttClientDisconnectReason.NormalDisconnection or MqttClientDisconnectReason.UnspecifiedError or MqttClientDisconnectReason.ServerShuttingDown
+        or MqttClientDisconnectReason.ServerBusy or MqttClientDisconnectReason.KeepAliveTimeout);
 }

@@ -34,6 +34,7 @@ internal sealed partial class MqttConnection(
         Channel.CreateUnbounded<(MqttApplicationMessageReceivedEventArgs, Task, long)>(new UnboundedChannelOptions { SingleReader = true });
 
     private readonly ReconnectDelay _delay = new(TimeProvider.System);
+    private volatile bool _thrownOut;
     private long _reconnects;
     private long _connection;
 
@@ -197,7 +198,7 @@ internal sealed partial class MqttConnection(
             await _lost.WaitAsync(stopping).ConfigureAwait(false);
             while (!_client.IsConnected || !outbox.IsConnected)
             {
-                await Task.Delay(_delay.Next(), stopping).ConfigureAwait(false);
+                await Task.Delay(_delay.Next(_thrownOut), stopping).ConfigureAwait(false);
                 try
                 {
                     if (_client.IsConnected) // connected, but not subscribed
@@ -325,6 +326,7 @@ internal sealed partial class MqttConnection(
         {
             outbox.IsConnected = false;
             Interlocked.Increment(ref _connection);
+            _thrownOut = BrokerConnection.IsThrownOut(e);
             if (e.Reason == MqttClientDisconnectReason.SessionTakenOver)
             {
                 LogTakenOver(options.Address, topics.Node);

@@ -23,6 +23,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ReconnectDelay _delay = new(TimeProvider.System);
     private readonly CancellationTokenSource _stopping = new();
+    private volatile bool _thrownOut;
     private Task _running = Task.CompletedTask;
 
     /// <summary>Faulted when something broke that is not the network; never ends otherwise.</summary>
@@ -32,8 +33,9 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
     public void Start()
     {
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
-        _client.DisconnectedAsync += _ =>
+        _client.DisconnectedAsync += e =>
         {
+            _thrownOut = BrokerConnection.IsThrownOut(e);
             Look();
             return Task.CompletedTask;
         };
@@ -83,7 +85,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
                     LogAway(e.Message);
                 }
 
-                await Task.Delay(_delay.Next(), stopping).ConfigureAwait(false);
+                await Task.Delay(_delay.Next(_thrownOut), stopping).ConfigureAwait(false);
                 if (_client.IsConnected)
                 {
                     await _client.TryDisconnectAsync().ConfigureAwait(false);

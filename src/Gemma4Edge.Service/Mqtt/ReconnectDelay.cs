@@ -3,21 +3,25 @@ namespace Gemma4Edge.Service.Mqtt;
 /// <summary>How long to wait before the next attempt to connect: a quarter of a second, doubled up to half a minute, half of it by chance, so that nodes do not come back in step.</summary>
 /// <remarks>
 /// A connection that did not last half a minute counts as one more failed attempt: two nodes of one name, of which each throws the other out,
-/// soon do so twice a minute only. One thread.
+/// soon do so twice a minute only. Where the broker did not throw the node out, but died, a few seconds are the most. One thread.
 /// </remarks>
 internal sealed class ReconnectDelay(TimeProvider clock)
 {
     private static readonly TimeSpan s_first = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(30);
+    private const int AttemptsAfterADeath = 3;
     private int _attempts;
     private long? _connectedAt;
 
     /// <summary>The next delay.</summary>
-    public TimeSpan Next()
+    /// <param name="thrownOut">The broker ended the connection on purpose.</param>
+    public TimeSpan Next(bool thrownOut)
     {
-        if (_connectedAt is { } since && clock.GetElapsedTime(since) >= s_longest)
+        if (_connectedAt is { } since)
         {
-            _attempts = 0;
+            _attempts = clock.GetElapsedTime(since) >= s_longest ? 0
+                : thrownOut ? _attempts
+                : Math.Min(_attempts, AttemptsAfterADeath);
         }
 
         _connectedAt = null;

@@ -17,6 +17,14 @@ public class ReconnectDelayTests
     }
 
     [Fact]
+    public void StaysAtSeconds_WhileTheBrokerDiesAgainAndAgain()
+    {
+        var clock = new Clock();
+        var delay = new ReconnectDelay(clock);
+        AssertNear([0.25, 0.5, 1, 2, 2, 2, 2], delay, _ => Connect(delay, clock, seconds: 1), thrownOut: false);
+    }
+
+    [Fact]
     public void StartsAnew_AfterAConnectionThatLasted()
     {
         var clock = new Clock();
@@ -30,11 +38,11 @@ public class ReconnectDelayTests
         clock.Seconds += seconds;
     }
 
-    private static void AssertNear(double[] expected, ReconnectDelay delay, Action<int> after)
+    private static void AssertNear(double[] expected, ReconnectDelay delay, Action<int> after, bool thrownOut = true)
     {
         for (int i = 0; i < expected.Length; i++)
         {
-            Assert.InRange(delay.Next().TotalSeconds, expected[i] / 2, expected[i]);
+            Assert.InRange(delay.Next(thrownOut).TotalSeconds, expected[i] / 2, expected[i]);
             after(i);
         }
     }
