@@ -5,6 +5,7 @@ using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Durability;
+using Gemma4Edge.Service.HomeAssistant;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Systemd;
 using Gemma4Edge.Service.Telemetry;
@@ -117,6 +118,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
         builder.Services.AddSingleton(services => new TelemetryPublisher(options, served, device, services.GetRequiredService<MqttBridge>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
+        builder.Services.AddHostedService(services => new BirthListener(services.GetRequiredService<MqttBridge>(), services.GetRequiredService<TelemetryPublisher>()));
         builder.Services.AddSingleton<ConfigurationReload>();
         IHost host = builder.Build();
         MqttBridge bridge = host.Services.GetRequiredService<MqttBridge>();

@@ -7,9 +7,10 @@ namespace Gemma4Edge.Cli.Verbs;
 internal static class MqttVerb
 {
     public static Command Create(Terminal terminal) =>
-        new Verb("mqtt", "Looks at the broker as the service would", "gemma4edge mqtt probe")
+        new Verb("mqtt", "Looks at the broker as the service would", "gemma4edge mqtt probe", "gemma4edge mqtt unregister")
         {
             MqttProbe.Create(terminal),
+            MqttUnregister.Create(terminal),
         };
 }
 
@@ -27,6 +28,12 @@ internal sealed class MqttFlags
 
     /// <summary>Section Mqtt of the service's configuration.</summary>
     /// <exception cref="ConfigurationException">A file, a key or a value is wrong.</exception>
-    public MqttOptions Read(ParseResult parsed) => MqttOptions.Read(new OptionReader(
-        ServiceConfiguration.Load(parsed.GetValue(_config), [KeyValuePair.Create("Mqtt:Broker", parsed.GetValue(_broker))]), "Mqtt"));
+    public MqttOptions Read(ParseResult parsed) => MqttOptions.Read(Section(parsed, "Mqtt"));
+
+    /// <summary>Section HomeAssistant of the service's configuration.</summary>
+    /// <exception cref="ConfigurationException">A file, a key or a value is wrong.</exception>
+    public HomeAssistantOptions ReadHomeAssistant(ParseResult parsed) => HomeAssistantOptions.Read(Section(parsed, "HomeAssistant"));
+
+    private OptionReader Section(ParseResult parsed, string name) =>
+        new(ServiceConfiguration.Load(parsed.GetValue(_config), [KeyValuePair.Create("Mqtt:Broker", parsed.GetValue(_broker))]), name);
 }

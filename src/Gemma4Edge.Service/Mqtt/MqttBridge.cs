@@ -1,9 +1,11 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Threading.Channels;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Durability;
+using Gemma4Edge.Service.HomeAssistant;
 using Gemma4Edge.Service.Tools;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -25,6 +27,8 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly MqttConnection _connection;
     private readonly PoolConnection? _pools;
+    private readonly DeviceDiscovery? _discovery;
+    private readonly Channel<bool> _births = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
     public MqttBridge(ServiceOptions options, ServedModel served, RequestLedger ledger, ILogger<MqttBridge> log)
     {
@@ -36,7 +40,8 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         var parser = new RequestParser(_topics, new ReplyTopic(_topics, options.Mqtt.ReplyPrefixes));
         _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
-        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log);
+        _discovery = options.HomeAssistant.Enabled ? new DeviceDiscovery(options.HomeAssistant.Prefix, _topics, served.Info) : null;
+        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log) { StatusTopic = _discovery?.Status };
         _pools = options.Mqtt.Pools.Count > 0 ? new PoolConnection(options.Mqtt, _state, Receive, log) : null;
         if (served.Acting.Count > 0)
         {
@@ -60,6 +65,9 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     /// <summary>What waits to be published.</summary>
     public Outbox Outbox { get; } = new();
 
+    /// <summary>Has an item when Home Assistant has come up since it was read last.</summary>
+    public ChannelReader<bool> HomeAssistantBirths => _births.Reader;
+
     /// <summary>How often the connection was lost and made again.</summary>
     public long Reconnects => _connection.Reconnects;
 
@@ -68,6 +76,15 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
 
     /// <summary>Takes over what another configuration says otherwise and can change while the service runs.</summary>
     public void Reload(ServiceOptions from, ServiceOptions to) => _state.Reload(from, to);
+
+    /// <summary>Publishes once more what the node tells about itself after it has connected.</summary>
+    public void AnnounceAgain()
+    {
+        foreach (OutboundMessage message in Announcement())
+        {
+            Outbox.TryAddPassing(message);
+        }
+    }
 
     /// <inheritdoc/>
     public async Task StartAsync(CancellationToken cancellationToken)
@@ -103,12 +120,16 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     private IReadOnlyList<OutboundMessage> Announcement()
     {
         _state.Touch(); // an older state may still wait in the outbox: the newest must be the last
-        return
+        OutboundMessage?[] messages =
         [
+            _discovery is null ? null : new OutboundMessage(_discovery.Topic, _discovery.Payload()) { Retain = true },
+            Outbox.LastRetained(_topics.Prompt), // a broker that was started anew may have lost them
+            Outbox.LastRetained(_topics.Answer),
             new OutboundMessage(_topics.Info, Payloads.Info(_topics.Node, _served.Info, _served.Tools)) { Retain = true },
             new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true },
             new OutboundMessage(_topics.Availability, "online"u8.ToArray()) { Retain = true },
         ];
+        return [.. messages.OfType<OutboundMessage>()];
     }
 
     /// <summary>Publishes what a tool's act is, and returns when the broker has taken it.</summary>
@@ -168,7 +189,11 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
 
     private void OnReceived(InboundMessage message)
     {
-        if (message.Retained)
+        if (message.Topic == _discovery?.Status)
+        {
+            _ = message.Payload.Span.SequenceEqual("online"u8) && _births.Writer.TryWrite(true);
+        }
+        else if (message.Retained)
         {
             LogRetained(message.Topic); // it would act again at every start
         }
@@ -220,15 +245,20 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
                 _state.SetDefaults(defaults => defaults with { Think = think });
                 break;
             case "max_tokens":
-                int tokens = (int)Number(key, value, 1, _served.Info.Context);
+                int tokens = (int)Number(key, value, ConfigRanges.MaxTokens(_served.Info));
                 _state.SetDefaults(defaults => defaults with { MaxTokens = tokens });
                 break;
             case "temperature":
-                float temperature = (float)Number(key, value, 0, 10);
+                float temperature = (float)Number(key, value, ConfigRanges.Temperature);
                 _state.SetDefaults(defaults => defaults with { Sampling = defaults.Sampling with { Temperature = temperature } });
                 break;
+            case "model" when value == _served.Info.Model:
+                _state.Touch(); // whoever asked waits for the state
+                break;
+            case "model":
+                throw new FormatException($"config/model/set: this node has the model {_served.Info.Model} and no other.");
             default:
-                throw new FormatException($"config/{key}/set: expected one of enabled, thinking, max_tokens, temperature.");
+                throw new FormatException($"config/{key}/set: expected one of enabled, thinking, max_tokens, temperature, model.");
         }
     });
 
@@ -258,10 +288,10 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _ => throw new FormatException($"config/{key}/set: expected ON or OFF."),
     };
 
-    private static double Number(string key, string value, double min, double max) =>
-        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= min && number <= max
+    private static double Number(string key, string value, (double Min, double Max) range) =>
+        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= range.Min && number <= range.Max
             ? number
-            : throw new FormatException(FormattableString.Invariant($"config/{key}/set: expected a number from {min} to {max}."));
+            : throw new FormatException(FormattableString.Invariant($"config/{key}/set: expected a number from {range.Min} to {range.Max}."));
 
     [LoggerMessage(EventId = 11, Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
     private partial void LogRetained(string topic);

@@ -38,6 +38,9 @@ internal sealed partial class MqttConnection(
     private long _reconnects;
     private long _connection;
 
+    /// <summary>Where Home Assistant says that it has come up; null = nobody wants to know.</summary>
+    public string? StatusTopic { get; init; }
+
     /// <summary>How often the connection was lost and made again.</summary>
     public long Reconnects => Interlocked.Read(ref _reconnects);
 
@@ -121,6 +124,11 @@ internal sealed partial class MqttConnection(
         {
             await SubscribeAsync(cancellation).ConfigureAwait(false);
             await ProveSubscriptionsAsync(cancellation).ConfigureAwait(false);
+            if (StatusTopic is not null)
+            {
+                await SubscribeToStatusAsync(StatusTopic, cancellation).ConfigureAwait(false);
+            }
+
             foreach (OutboundMessage message in announcement())
             {
                 await SendAsync(message, cancellation).ConfigureAwait(false);
@@ -164,6 +172,16 @@ internal sealed partial class MqttConnection(
         {
             throw new BrokerUnavailableException(
                 options.Address.ToString(), $"it refuses the subscription to {refused.TopicFilter.Topic}: {refused.ResultCode}", $"Let the node read its topics; in Mosquitto's acl_file: {topics.AclFor(options.User)}") { IsRefusal = true };
+        }
+    }
+
+    /// <summary>Not one of the node's own topics: a broker that keeps it to itself costs no more than a late sight of the node.</summary>
+    private async Task SubscribeToStatusAsync(string topic, CancellationToken cancellation)
+    {
+        MqttClientSubscribeResult result = await _client.SubscribeAsync(topic, MqttQualityOfServiceLevel.AtMostOnce, cancellation).ConfigureAwait(false);
+        if (result.Items.First().ResultCode > MqttClientSubscribeResultCode.GrantedQoS2)
+        {
+            LogStatusRefused(topic, result.Items.First().ResultCode);
         }
     }
 
@@ -359,6 +377,9 @@ internal sealed partial class MqttConnection(
 
     [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
     private partial void LogFarewellFailed(string reason);
+
+    [LoggerMessage(EventId = 19, Level = LogLevel.Warning, Message = "The broker refuses the subscription to {topic} ({code}): Home Assistant sees the node again only after the node's next connect")]
+    private partial void LogStatusRefused(string topic, MqttClientSubscribeResultCode code);
 
     [LoggerMessage(EventId = 7, Level = LogLevel.Error, Message = "Another node has connected to {broker} as '{node}': give one of the two another name (Mqtt:Node)")]
     private partial void LogTakenOver(BrokerAddress broker, string node);

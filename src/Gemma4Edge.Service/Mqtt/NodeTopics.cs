@@ -33,6 +33,9 @@ internal sealed class NodeTopics(string node)
 
     public string ConfigSetFilter => $"{_base}/config/+/set";
 
+    /// <summary>Where one key of the configuration is set.</summary>
+    public string ConfigSet(string key) => $"{_base}/config/{key}/set";
+
     /// <summary>What the node listens to.</summary>
     public IReadOnlyList<string> Inbound => [Request, PromptSet, Cancel, SessionClear, ConfigSetFilter];
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Threading.Channels;
 
 namespace Gemma4Edge.Service.Mqtt;
@@ -25,6 +26,7 @@ internal sealed class Outbox
     private const int MaxPassing = 256;
     private const int MaxWaiting = 1024;
     private readonly Channel<OutboundMessage> _messages = Channel.CreateUnbounded<OutboundMessage>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly ConcurrentDictionary<string, OutboundMessage> _retained = new();
     private volatile bool _isConnected;
     private int _waiting;
 
@@ -38,12 +40,20 @@ internal sealed class Outbox
     /// <summary>Whether a further refusal can be told.</summary>
     public bool HasRoom => Volatile.Read(ref _waiting) < MaxWaiting;
 
+    /// <summary>The newest retained message of a topic since the start; null = there was none.</summary>
+    public OutboundMessage? LastRetained(string topic) => _retained.GetValueOrDefault(topic);
+
     /// <summary>Whether everything was published.</summary>
     public bool IsEmpty => Volatile.Read(ref _waiting) == 0;
 
     /// <summary>Adds a message that must not be lost.</summary>
     public void Add(OutboundMessage message)
     {
+        if (message.Retain)
+        {
+            _retained[message.Topic] = message;
+        }
+
         Interlocked.Increment(ref _waiting);
         _messages.Writer.TryWrite(message);
     }

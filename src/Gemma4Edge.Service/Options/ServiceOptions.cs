@@ -23,6 +23,9 @@ public sealed record ServiceOptions
     /// <summary>What is published about the node.</summary>
     public TelemetryOptions Telemetry { get; init; } = new();
 
+    /// <summary>How the node shows itself to Home Assistant.</summary>
+    public HomeAssistantOptions HomeAssistant { get; init; } = new();
+
     /// <summary>Where state is kept.</summary>
     public StoreOptions Store { get; init; } = new();
 
@@ -45,6 +48,7 @@ public sealed record ServiceOptions
             Sampling = SamplingDefaults.Read(Section("Sampling")),
             Tools = ToolsOptions.Read(Section("Tools")),
             Telemetry = TelemetryOptions.Read(Section("Telemetry")),
+            HomeAssistant = HomeAssistantOptions.Read(Section("HomeAssistant")),
             Store = StoreOptions.Read(Section("Store")),
         };
         foreach (IConfigurationSection section in configuration.GetChildren())

@@ -23,13 +23,19 @@ internal sealed class TelemetryPublisher(ServiceOptions options, ServedModel ser
         base.Dispose();
     }
 
+    /// <summary>Publishes now.</summary>
+    public void Publish()
+    {
+        byte[] payload = TelemetryPayload.Write(DateTimeOffset.UtcNow, served.Metrics.Reader, device.Readings.Throttled);
+        bridge.Outbox.TryAddPassing(new OutboundMessage(_topic, payload) { AtLeastOnce = false });
+    }
+
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         do
         {
-            byte[] payload = TelemetryPayload.Write(DateTimeOffset.UtcNow, served.Metrics.Reader, device.Readings.Throttled);
-            bridge.Outbox.TryAddPassing(new OutboundMessage(_topic, payload) { AtLeastOnce = false });
+            Publish();
         }
         while (await _timer.WaitForNextTickAsync(stoppingToken).ConfigureAwait(false));
     }
