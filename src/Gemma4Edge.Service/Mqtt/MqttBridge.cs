@@ -195,7 +195,10 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
         else if (message.Retained)
         {
-            LogRetained(message.Topic); // it would act again at every start
+            if (message.Pool || _topics.IsInbound(message.Topic)) // the embedded broker hands in everything, the node's own state too
+            {
+                LogRetained(message.Topic); // it would act again at every start
+            }
         }
         else if (message.Topic == _topics.Request || message.Topic == _topics.PromptSet || message.Pool)
         {

@@ -45,6 +45,9 @@ internal sealed class NodeTopics(string node)
     /// <summary>Where the jobs of a pool arrive.</summary>
     public static string PoolRequest(string pool) => $"gemma4edge/fleet/{pool}/request";
 
+    /// <summary>Whether a topic is one that the node listens to.</summary>
+    public bool IsInbound(string topic) => Inbound.Contains(topic) || ConfigKey(topic) is not null;
+
     /// <summary>A topic under each of <see cref="Inbound"/>, to prove by it that the node hears there.</summary>
     public IReadOnlyList<string> InboundProbes => [.. Inbound.Select(filter => filter.Replace("+", "probe", StringComparison.Ordinal))];
 

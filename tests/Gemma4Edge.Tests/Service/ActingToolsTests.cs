@@ -134,7 +134,7 @@ public class ActingToolsTests
     [Fact]
     public async Task Audit_HasOneLineForEachCall_AndTheMetricItsOutcome()
     {
-        var log = new ListLogger();
+        var log = new ListLogger<ActingToolsTests>();
         using var metrics = new EngineMetrics();
         List<string> outcomes = [];
         using var listener = new MeterListener { InstrumentPublished = (instrument, self) => { if (instrument.Name == "gen_ai.execute_tool.duration") { self.EnableMeasurementEvents(instrument); } } };
@@ -175,7 +175,7 @@ public class ActingToolsTests
     {
         using var mosquitto = new Mosquitto();
         var options = new MqttOptions { Node = "kitchen", Broker = $"mqtt://127.0.0.1:{mosquitto.Port}" };
-        using var connection = new MqttConnection(options, new NodeTopics("kitchen"), new Outbox(), () => [], _ => Task.CompletedTask, new ListLogger());
+        using var connection = new MqttConnection(options, new NodeTopics("kitchen"), new Outbox(), () => [], _ => Task.CompletedTask, new ListLogger<ActingToolsTests>());
         await connection.StartAsync(TestContext.Current.CancellationToken);
         var message = new OutboundMessage(KitchenLight, "x"u8.ToArray());
         await connection.PublishAsync(message, TestContext.Current.CancellationToken);
@@ -194,18 +194,6 @@ public class ActingToolsTests
     /// <summary>What has been published under home/ so far.</summary>
     private static async Task<List<(string Topic, string Payload)>> ActsAsync(Outsider home) =>
         [.. (await home.DrainAsync()).Where(message => message.Topic.StartsWith("home/", StringComparison.Ordinal)).Select(message => (message.Topic, Outsider.Text(message)))];
-
-    private sealed class ListLogger : ILogger
-    {
-        public List<string> Lines { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state)
-            where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Lines.Add(formatter(state, exception));
-    }
 
     /// <summary>A node with the demo model and its home.</summary>
     private sealed class Node(ServiceHost host, int port) : IAsyncDisposable

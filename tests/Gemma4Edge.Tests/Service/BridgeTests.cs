@@ -264,6 +264,21 @@ public class BridgeTests
         Assert.Equal(2, node.Model.Seen.Count);
     }
 
+    [Fact]
+    public async Task RetainedMessages_AreLogged_WhereTheNodeListens()
+    {
+        using var model = new ScriptedModel();
+        var log = new ListLogger<MqttBridge>();
+        using var bridge = new MqttBridge(new ServiceOptions { Model = new ModelOptions { Path = "none" }, Mqtt = new MqttOptions { Node = "kitchen" } }, model.Served, new RequestLedger(null, TimeProvider.System), log);
+        foreach (string topic in (string[])["gemma4edge/kitchen/state", "home/kitchen/light", "gemma4edge/office/request", "gemma4edge/kitchen/request", "gemma4edge/kitchen/config/enabled/set"])
+        {
+            await bridge.Receive(new InboundMessage(topic, "OFF"u8.ToArray()) { Retained = true });
+        }
+
+        Assert.Equal(["gemma4edge/kitchen/request", "gemma4edge/kitchen/config/enabled/set"], log.Lines.Select(line => line.Split(' ')[5].TrimEnd(':')));
+        Assert.Equal(0, model.Served.Queue.Count);
+    }
+
     /// <summary>A request without an id and correlation data: two alike are two requests, unless the broker says that it delivers one again.</summary>
     [Fact]
     public async Task RedeliveredPacket_IsRunOnce()
