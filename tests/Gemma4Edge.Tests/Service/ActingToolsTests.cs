@@ -105,6 +105,37 @@ public class ActingToolsTests
         Assert.Empty(await ActsAsync(home));
     }
 
+    /// <summary>A house with zigbee2mqtt: the allow-list names the one lamp there is.</summary>
+    [Fact]
+    public async Task Zigbee2Mqtt_OnlyTheLampThatIsAllowedCanBeSwitched()
+    {
+        using var tool = new TempFile(["""
+            {"name":"set_light","description":"Switch, dim or color lights",
+             "parameters":{"type":"object","properties":{"area":{"type":"string"},"brightness":{"type":"integer","minimum":0,"maximum":100},"color":{"type":"string"},"on":{"type":"boolean"}},"required":["area"]},
+             "action":{"publish":{"topic":"zigbee2mqtt/{area}_light/set","payload":{"state":"{on}","brightness":"{brightness}"},"map":{"on":{"true":"ON","false":"OFF"}}}}}
+            """]);
+        const string lamp = "zigbee2mqtt/kitchen_light/set";
+        await using Node node = await Node.StartAsync(change: options => options with { Tools = new ToolsOptions { Path = tool.Path, AllowTopics = [lamp] } });
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, "zigbee2mqtt/#", "gemma4edge/kitchen/answer");
+
+        await outsider.PublishAsync("prompt/set", "Turn off the kitchen light", retain: true); // ignored
+        foreach (string prompt in (string[])["Turn off the garage light", "Is the kitchen light on?", "Turn off the kitchen light"])
+        {
+            await outsider.PublishAsync("prompt/set", prompt);
+            MqttApplicationMessage first = await outsider.NextAsync();
+            bool acts = prompt == "Turn off the kitchen light";
+            Assert.Equal(acts ? lamp : "gemma4edge/kitchen/answer", first.Topic);
+            if (acts)
+            {
+                Assert.Equal("""{"state":"OFF"}""", Outsider.Text(first));
+            }
+            else
+            {
+                Assert.DoesNotContain("is now off", Outsider.Text(first), StringComparison.Ordinal);
+            }
+        }
+    }
+
     [Fact]
     public async Task DryRun_DoesEverythingButTheAct()
     {
