@@ -43,12 +43,7 @@ machine_init() {
   mount -t sysfs sysfs sys
   mount --rbind /dev dev
   mount -t tmpfs tmpfs run
-  if [ -d sys/fs/cgroup/unified ] || ! mount -t cgroup2 cgroup2 sys/fs/cgroup 2>/dev/null; then # beside version 1, as this machine has it
-    mount -t tmpfs tmpfs sys/fs/cgroup
-    mkdir sys/fs/cgroup/unified sys/fs/cgroup/systemd
-    mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
-    mount -t cgroup -o none,name=systemd systemd sys/fs/cgroup/systemd
-  fi
+  mount -t cgroup2 cgroup2 sys/fs/cgroup
   mkdir -p etc/tmpfiles.d
   ln -sf /dev/null etc/tmpfiles.d/tmp.conf # it would empty /tmp, where the tests have their files
   ip link set lo up

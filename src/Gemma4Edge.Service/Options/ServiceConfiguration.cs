@@ -15,10 +15,14 @@ public static class ServiceConfiguration
     /// <param name="path">A file or a folder; null = <see cref="DefaultFolder"/>, if it exists.</param>
     /// <param name="overrides">From the command line: "Mqtt:Broker" and its value; null values are left out.</param>
     /// <exception cref="ConfigurationException">The path does not exist, or a file is not JSON.</exception>
-    public static IConfigurationRoot Load(string? path, IEnumerable<KeyValuePair<string, string?>> overrides)
+    public static IConfigurationRoot Load(string? path, IEnumerable<KeyValuePair<string, string?>> overrides) => Load(path, overrides, workingFolder: "");
+
+    /// <summary>The same, with another working folder.</summary>
+    internal static IConfigurationRoot Load(string? path, IEnumerable<KeyValuePair<string, string?>> overrides, string workingFolder)
     {
         var builder = new ConfigurationBuilder();
-        string[] ofWorkingFolder = File.Exists("appsettings.json") ? [Path.GetFullPath("appsettings.json")] : [];
+        string settings = Path.Combine(workingFolder, "appsettings.json");
+        string[] ofWorkingFolder = File.Exists(settings) ? [Path.GetFullPath(settings)] : [];
         foreach (string file in ofWorkingFolder.Concat(FilesOf(path)))
         {
             builder.Add(new JsonFileSource(file));

@@ -78,6 +78,20 @@ public sealed class ConfigurationTests : IDisposable
     }
 
     [Fact]
+    public void Load_TheWorkingFolderComesFirst()
+    {
+        string file = Write("10.json", """{"Model":{"Path":"file"}}""");
+        string work = Directory.CreateDirectory(Path.Combine(_folder, "work")).FullName;
+        string settings = Path.Combine(work, "appsettings.json");
+        File.WriteAllText(settings, """{"Model":{"Path":"work","Threads":3}}""");
+
+        IReadOnlyList<OptionValue> values = ServiceOptions.Read(ServiceConfiguration.Load(_folder, [], work)).Values;
+
+        Assert.Contains(new OptionValue("Model:Path", "\"file\"", file), values);
+        Assert.Contains(new OptionValue("Model:Threads", "3", settings), values);
+    }
+
+    [Fact]
     public void Read_AListOfALaterPlaceReplacesTheEarlierOne()
     {
         Write("10.json", """{"Model":{"Path":"m"},"Mqtt":{"ReplyPrefixes":["a/","b/"]}}""");
