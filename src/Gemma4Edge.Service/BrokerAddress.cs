@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Net;
 
 namespace Gemma4Edge.Service;
 
@@ -16,6 +17,9 @@ public sealed record BrokerAddress(string Host, int Port, bool Tls = false)
 
     /// <summary>The form of a broker's URL, for messages.</summary>
     public const string Form = "mqtt://HOST[:PORT] or mqtts://HOST[:PORT]";
+
+    /// <summary>Whether it is this machine.</summary>
+    internal bool IsLoopback => Host == "localhost" || (IPAddress.TryParse(Host, out IPAddress? address) && IPAddress.IsLoopback(address));
 
     /// <summary>Reads <c>mqtt://HOST[:PORT]</c> or <c>mqtts://HOST[:PORT]</c>; no user, no path.</summary>
     public static bool TryParse(string text, [NotNullWhen(true)] out BrokerAddress? address)

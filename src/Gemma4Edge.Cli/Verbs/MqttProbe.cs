@@ -28,7 +28,7 @@ internal static class MqttProbe
         verb.SetAction(async (parsed, _) =>
         {
             MqttOptions mqtt = flags.Read(parsed);
-            IReadOnlyList<TopicRight> rights = await BrokerRights.ProbeAsync(mqtt, terminal.Interrupted).ConfigureAwait(false);
+            IReadOnlyList<TopicRight> rights = await BrokerRights.ProbeAsync(mqtt, flags.ReadHomeAssistant(parsed), terminal.Interrupted).ConfigureAwait(false);
             if (parsed.GetValue(json))
             {
                 JsonOutput.WriteObject(terminal.Out, writer => WriteJson(writer, mqtt, rights));
@@ -47,14 +47,14 @@ internal static class MqttProbe
     {
         true => "ok",
         false => "refused",
-        null => "unproven", // the user may not publish there itself
+        null => "unproven",
     };
 
     private static string HintOf(TopicRight right) => right.Allowed switch
     {
         true => "",
         false => $"in Mosquitto's acl_file: {right.Rule}",
-        null => $"this user may not publish there, so it cannot be shown; needed is: {right.Rule}",
+        null => $"{right.Unproven}; needed is: {right.Rule}",
     };
 
     private static void WriteLines(Terminal terminal, MqttOptions mqtt, IReadOnlyList<TopicRight> rights)

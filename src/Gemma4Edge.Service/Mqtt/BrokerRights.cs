@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Gemma4Edge.Service.HomeAssistant;
 using MQTTnet;
 using MQTTnet.Protocol;
 
@@ -9,20 +10,25 @@ namespace Gemma4Edge.Service.Mqtt;
 /// <param name="IsInbound">Whether the node hears there; else it speaks there.</param>
 /// <param name="Allowed">Null = it cannot be shown.</param>
 /// <param name="Rule">What Mosquitto's access rules must say to allow it.</param>
-internal sealed record TopicRight(string Topic, bool IsInbound, bool? Allowed, string Rule);
+internal sealed record TopicRight(string Topic, bool IsInbound, bool? Allowed, string Rule)
+{
+    /// <summary>Why it cannot be shown.</summary>
+    public string Unproven { get; init; } = "this user may not publish there";
+}
 
 /// <summary>Tries on a broker everything that a node needs, beside the node that may be running.</summary>
 /// <remarks>
 /// It has a client id of its own, so the node keeps its connection and session. Nothing is published retained, so what is retained stays. Inbound topics get empty
 /// messages with the mark of a <see cref="SubscriptionProbe"/>, which nodes pass over. Outbound topics get once more what is retained there, which changes nothing for
-/// those who listen, or an empty message where nothing is. A pool is listened to by its plain topic: as a member it would take jobs away from the nodes.
+/// those who listen, or an empty message where nothing is. Home Assistant's discovery topic is left alone: the node may not read it, and an empty message there removes the
+/// device. So are the topics of tools, where any message acts. A pool is listened to by its plain topic: as a member it would take jobs away from the nodes.
 /// </remarks>
 internal static class BrokerRights
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
 
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses the connection.</exception>
-    public static async Task<IReadOnlyList<TopicRight>> ProbeAsync(MqttOptions options, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<TopicRight>> ProbeAsync(MqttOptions options, HomeAssistantOptions home, CancellationToken cancellation)
     {
         using IMqttClient client = new MqttClientFactory().CreateMqttClient();
         var probe = new SubscriptionProbe { Patience = s_patience };
@@ -40,7 +46,7 @@ internal static class BrokerRights
         await BrokerConnection.ConnectAsync(client, options.Address, BrokerConnection.Options(options.Address, clientId, options.Credentials).Build(), cancellation).ConfigureAwait(false);
         try
         {
-            List<TopicRight> rights = await TryAllAsync(client, probe, retained, options, cancellation).ConfigureAwait(false);
+            List<TopicRight> rights = await TryAllAsync(client, probe, retained, options, home, cancellation).ConfigureAwait(false);
             await client.DisconnectAsync(new MqttClientDisconnectOptions(), cancellation).ConfigureAwait(false);
             return rights;
         }
@@ -51,7 +57,8 @@ internal static class BrokerRights
     }
 
     private static async Task<List<TopicRight>> TryAllAsync(
-        IMqttClient client, SubscriptionProbe probe, ConcurrentDictionary<string, MqttApplicationMessage> retained, MqttOptions options, CancellationToken cancellation)
+        IMqttClient client, SubscriptionProbe probe, ConcurrentDictionary<string, MqttApplicationMessage> retained, MqttOptions options, HomeAssistantOptions home,
+        CancellationToken cancellation)
     {
         var topics = new NodeTopics(options.Node);
         string rule = topics.AclFor(options.User);
@@ -61,7 +68,8 @@ internal static class BrokerRights
         }
 
         IEnumerable<(string Topic, string Probe, string Rule)> inbound = topics.Inbound.Zip(topics.InboundProbes, (topic, probed) => (topic, probed, rule))
-            .Concat(options.Pools.Select(NodeTopics.PoolRequest).Select(topic => (topic, topic, "pattern read gemma4edge/fleet/+/request")));
+            .Concat(options.Pools.Select(NodeTopics.PoolRequest).Select(topic => (topic, topic, "pattern read gemma4edge/fleet/+/request")))
+            .Concat(home.Enabled ? [($"{home.Prefix}/status", $"{home.Prefix}/status", $"pattern read {home.Prefix}/status")] : []);
         List<TopicRight> rights = [.. await Task.WhenAll(inbound.Select(HearAsync)).ConfigureAwait(false)];
         foreach (string topic in topics.Outbound)
         {
@@ -71,6 +79,11 @@ internal static class BrokerRights
         foreach (string prefix in options.ReplyPrefixes)
         {
             rights.Add(await SpeakAsync($"{prefix}gemma4edge-probe", $"pattern write {prefix}#").ConfigureAwait(false));
+        }
+
+        if (home.Enabled)
+        {
+            rights.Add(new TopicRight(DeviceDiscovery.TopicOf(home.Prefix, options.Node), false, null, $"pattern write {home.Prefix}/device/%u/config") { Unproven = "a trial could remove the device" });
         }
 
         return rights;

@@ -42,7 +42,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
         _discovery = options.HomeAssistant.Enabled ? new DeviceDiscovery(options.HomeAssistant.Prefix, _topics, served.Info) : null;
         _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log) { StatusTopic = _discovery?.Status };
-        _pools = options.Mqtt.Pools.Count > 0 ? new PoolConnection(options.Mqtt, _state, Receive, log) : null;
+        _pools = options.Mqtt.Pools.Count > 0 ? new PoolConnection(options.Mqtt, _state, Outbox, Receive, log) : null;
         if (served.Acting.Count > 0)
         {
             var context = new ActionContext(PublishAsync);

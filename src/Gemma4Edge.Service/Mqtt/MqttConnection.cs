@@ -55,6 +55,11 @@ internal sealed partial class MqttConnection(
         _client.DisconnectedAsync += OnDisconnectedAsync;
         await ConnectAsync(cancellation).ConfigureAwait(false);
         LogConnected(options.Address);
+        if (options.PasswordFile is not null && !options.Address.Tls && !options.Address.IsLoopback)
+        {
+            LogReadable(options.Address);
+        }
+
         Completion = RunAsync(_stopping.Token);
     }
 
@@ -389,4 +394,7 @@ internal sealed partial class MqttConnection(
 
     [LoggerMessage(EventId = 9, Level = LogLevel.Warning, Message = "The node may not publish on {topics}, so it cannot prove that it hears there; in Mosquitto's acl_file: {rule}")]
     private partial void LogUnproven(string topics, string rule);
+
+    [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "The password goes to {broker} in the clear: whoever hears the network can read it; use mqtts://")]
+    private partial void LogReadable(BrokerAddress broker);
 }

@@ -30,11 +30,18 @@ internal sealed class Outbox
     private volatile bool _isConnected;
     private int _waiting;
 
+    /// <summary>The broker has come or gone. On the thread that saw it: handlers must not wait.</summary>
+    public event Action? ConnectionChanged;
+
     /// <summary>Whether the broker is there.</summary>
     public bool IsConnected
     {
         get => _isConnected;
-        set => _isConnected = value;
+        set
+        {
+            _isConnected = value;
+            ConnectionChanged?.Invoke();
+        }
     }
 
     /// <summary>Whether a further refusal can be told.</summary>

@@ -12,10 +12,11 @@ namespace Gemma4Edge.Service.Mqtt;
 /// with the connection. What was dealt to the node before its UNSUBSCRIBE came through is answered <c>queue_full</c> at once, by which its sender tries again.
 /// </remarks>
 /// <param name="options">Where, as whom, and which pools.</param>
-/// <param name="state">Tells whether the node is free.</param>
+/// <param name="state">Tells whether the node has nothing to do.</param>
+/// <param name="outbox">Tells whether it could answer.</param>
 /// <param name="received">Takes a job.</param>
 /// <param name="log">Hears of losses and refusals.</param>
-internal sealed partial class PoolConnection(MqttOptions options, NodeState state, Func<InboundMessage, Task> received, ILogger log) : IDisposable
+internal sealed partial class PoolConnection(MqttOptions options, NodeState state, Outbox outbox, Func<InboundMessage, Task> received, ILogger log) : IDisposable
 {
     private const string Sender = "pool";
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
@@ -40,6 +41,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
             return Task.CompletedTask;
         };
         state.Changed += Look;
+        outbox.ConnectionChanged += Look;
         _running = RunAsync(_stopping.Token);
     }
 
@@ -47,6 +49,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
     public async Task StopAsync(CancellationToken cancellation)
     {
         state.Changed -= Look;
+        outbox.ConnectionChanged -= Look;
         await _stopping.CancelAsync().ConfigureAwait(false);
         await _running.ConfigureAwait(false);
         try
@@ -108,7 +111,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
         bool isMember = false;
         while (_client.IsConnected)
         {
-            if (isMember != state.IsFree)
+            if (isMember != (state.IsFree && outbox.IsConnected))
             {
                 isMember = !isMember;
                 await (isMember ? JoinAsync(stopping) : LeaveAsync(stopping)).ConfigureAwait(false);
