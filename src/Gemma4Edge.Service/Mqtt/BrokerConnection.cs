@@ -30,7 +30,9 @@ internal static class BrokerConnection
     public static async Task ConnectAsync(IMqttClient client, BrokerAddress address, MqttClientOptions options, CancellationToken cancellation)
     {
         string reason;
-        string hint = "Check that the broker runs there and lets this user in.";
+        string? user = options.Credentials?.GetUserName(options);
+        string check = user is null ? "" : $", and the password of user '{user}'"; // a refusal may get lost: Mosquitto closes at once after it
+        string hint = $"Check that the broker runs there{check}.";
         Exception? cause = null;
         try
         {
@@ -43,7 +45,7 @@ internal static class BrokerConnection
             reason = $"it refuses the connection: {result.ResultCode} {result.ReasonString}".TrimEnd();
             if (result.ResultCode is MqttClientConnectResultCode.NotAuthorized or MqttClientConnectResultCode.BadUserNameOrPassword)
             {
-                hint = options.Credentials?.GetUserName(options) is { } user
+                hint = user is not null
                     ? $"Check the password of user '{user}', and that the broker knows that user."
                     : "It wants a user and a password, or a certificate: give them.";
             }
