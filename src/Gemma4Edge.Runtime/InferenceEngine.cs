@@ -110,6 +110,21 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>A new conversation.</summary>
     public ChatSession OpenSession() => new(this);
 
+    /// <summary>Answers a prompt of one token: proof, before anybody is told that the model is ready, that its weights and this CPU compute numbers.</summary>
+    /// <exception cref="InvalidDataException">They do not.</exception>
+    public void SelfTest()
+    {
+        Sampler.Reset(SamplingOptions.Greedy);
+        ReadOnlySpan<float> logits = Transformer.Forward([Math.Max(0, Tokenizer.Special.Bos)], NewCache(), Sampler.Wants, CancellationToken.None);
+        int id = Sampler.Next(logits);
+        if (!float.IsFinite(logits[id]))
+        {
+            throw new InvalidDataException($"{Model.Path}: the self-test computed {logits[id]} for token {id}; expected a number: check the model file, or try another Model:Kernel.");
+        }
+
+        Park();
+    }
+
     /// <summary>Lets the worker threads sleep until the next work: they spin between the steps of one answer, not between answers.</summary>
     public void Park() => _pool.Park();
 

@@ -26,4 +26,7 @@ internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, No
 
     /// <summary>How much of it is in memory.</summary>
     public required Func<MappedResidency> Residency { get; init; }
+
+    /// <summary>Whether it has answered its self-test.</summary>
+    public bool HasAnswered { get; init; }
 }

@@ -6,6 +6,7 @@ using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.HomeAssistant;
+using Gemma4Edge.Service.Http;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Systemd;
 using Gemma4Edge.Service.Telemetry;
@@ -65,6 +66,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         IReadOnlyList<DeclaredTool> tools = ToolFiles.Load(options.Tools);
         DeclaredTool[] acting = [.. tools.Where(tool => tool.Action is not null)];
         InferenceEngine engine = OpenEngine(options.Model);
+        engine.SelfTest();
         var metrics = new EngineMetrics();
         var queue = new RequestQueue(options.Queue.Capacity, metrics);
         var worker = new InferenceWorker(engine, queue, metrics, options.Model.Sessions);
@@ -74,6 +76,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
             Tools = [.. tools.Select(tool => tool.Definition)],
             Acting = options.Tools.AllowTopics.Count > 0 ? acting : [],
             Progress = () => queue.Looks + engine.Transformer.LayersRun,
+            HasAnswered = true,
             ClearSessions = worker.ClearSessions,
             Residency = () => MappedResidency.Of(engine.Model),
         };
@@ -108,6 +111,12 @@ public sealed partial class ServiceHost : IAsyncDisposable
         if (options.Mqtt.Broker == MqttOptions.Embedded)
         {
             builder.Services.AddHostedService(services => new EmbeddedBroker(options.Mqtt, services.GetRequiredService<MqttBridge>().Receive));
+        }
+
+        if (options.Http.Enabled) // before the bridge: who watches shall see that the broker is missing
+        {
+            builder.Services.AddHostedService(services => new HttpPort(
+                options.Http, served.Metrics.Reader, () => new Readiness(ModelMapped: true, served.HasAnswered, services.GetRequiredService<MqttBridge>().Outbox.IsConnected)));
         }
 
         // started in this order, stopped in the reverse: the bridge still tells how the worker's last request ended

@@ -32,6 +32,9 @@ public sealed record ServiceOptions
     /// <summary>Each key with the value that is in force and where it came from, by section.</summary>
     public IReadOnlyList<OptionValue> Values { get; private init; } = [];
 
+    /// <summary>The port for monitoring.</summary>
+    public HttpOptions Http { get; init; } = new();
+
     /// <summary>Reads and checks a configuration.</summary>
     /// <param name="configuration">All places, merged.</param>
     /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
@@ -50,6 +53,7 @@ public sealed record ServiceOptions
             Telemetry = TelemetryOptions.Read(Section("Telemetry")),
             HomeAssistant = HomeAssistantOptions.Read(Section("HomeAssistant")),
             Store = StoreOptions.Read(Section("Store")),
+            Http = HttpOptions.Read(Section("Http")),
         };
         foreach (IConfigurationSection section in configuration.GetChildren())
         {

@@ -25,6 +25,7 @@ internal sealed class ScriptedModel : IDisposable
         var queue = new RequestQueue(capacity, metrics);
         Served = new ServedModel(queue, metrics, new NodeInfo { Model = "scripted", Context = 1024, Kernel = "none", Threads = 1 })
         {
+            HasAnswered = true,
             ClearSessions = Cleared.Add,
             Residency = () => new MappedResidency(123, null),
             Tools = [new ToolDefinition("set_light", "Switch lights")],
