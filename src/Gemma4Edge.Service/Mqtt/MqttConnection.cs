@@ -22,7 +22,8 @@ internal sealed partial class MqttConnection(
     /// <summary>Larger packets are not delivered: beyond this even the refusal would cost too much memory.</summary>
     private const uint MaximumPacketBytes = 4 << 20;
 
-    private const int AttemptsPerMessage = 5;
+    /// <summary>Connections that one message may cost: a broker that dies takes a few with it, one that refuses the message every one. With growing delays it is minutes.</summary>
+    private const int AttemptsPerMessage = 10;
 
     private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
@@ -269,7 +270,8 @@ internal sealed partial class MqttConnection(
                 }
                 catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
                 {
-                    if (++attempts == AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
+                    attempts += e.GetBaseException() is TimeoutException ? 0 : 1; // a broker that says nothing has no quarrel with the message
+                    if (attempts == AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
                     {
                         LogGivenUp(message.Topic, e.Message);
                         break;
