@@ -13,6 +13,12 @@ public class BridgeTests
 {
     public static TheoryData<bool> Brokers => [false, true];
 
+    /// <summary>Both brokers, and outsiders of both versions: for whatever needs no properties.</summary>
+    public static TheoryData<bool, MqttProtocolVersion> Clients => new()
+    {
+        { false, MqttProtocolVersion.V500 }, { true, MqttProtocolVersion.V500 }, { false, MqttProtocolVersion.V311 }, { true, MqttProtocolVersion.V311 },
+    };
+
     [Theory, MemberData(nameof(Brokers))]
     public async Task Request_GetsExactlyOneReply(bool mosquitto)
     {
@@ -32,12 +38,12 @@ public class BridgeTests
         Assert.Empty(await outsider.DrainAsync());
     }
 
-    [Theory, MemberData(nameof(Brokers))]
-    public async Task Stream_IsNumberedWithoutGaps_AndItsDeltasAreTheText(bool mosquitto)
+    [Theory, MemberData(nameof(Clients))]
+    public async Task Stream_IsNumberedWithoutGaps_AndItsDeltasAreTheText(bool mosquitto, MqttProtocolVersion version)
     {
         using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
         await using TestNode node = await TestNode.StartAsync(broker);
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply);
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, Outsider.Reply);
 
         await outsider.PublishAsync("request", $$"""{"id":"a1","prompt":"one. two. three","stream":true,"stream_mode":"sentence","reply_to":"{{Outsider.Reply}}"}""");
 
@@ -50,12 +56,12 @@ public class BridgeTests
         Assert.Equal("You said: one. two. three", events[^1].GetProperty("text").GetString());
     }
 
-    [Theory, MemberData(nameof(Brokers))]
-    public async Task ToolCalls_AreShown_AndUndeclaredOnesAreMarked(bool mosquitto)
+    [Theory, MemberData(nameof(Clients))]
+    public async Task ToolCalls_AreShown_AndUndeclaredOnesAreMarked(bool mosquitto, MqttProtocolVersion version)
     {
         using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
         await using TestNode node = await TestNode.StartAsync(broker);
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply, "gemma4edge/kitchen/event");
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, Outsider.Reply, "gemma4edge/kitchen/event");
 
         await outsider.PublishAsync("request", $$"""{"id":"a1","prompt":"call","stream":true,"reply_to":"{{Outsider.Reply}}"}""");
 
@@ -73,12 +79,12 @@ public class BridgeTests
         Assert.Equal("""{"event_type":"completed","id":"a1","finish_reason":"tool_calls"}""", all[^1]);
     }
 
-    [Theory, MemberData(nameof(Brokers))]
-    public async Task Cancel_EndsTheRunningAndTheWaiting(bool mosquitto)
+    [Theory, MemberData(nameof(Clients))]
+    public async Task Cancel_EndsTheRunningAndTheWaiting(bool mosquitto, MqttProtocolVersion version)
     {
         using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
         await using TestNode node = await TestNode.StartAsync(broker);
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply);
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, Outsider.Reply);
         await StartWaitingAsync(outsider, "run");
         await SendAsync(outsider, "queued", "hi");
         await SendAsync(outsider, "kept", "hi");
@@ -98,11 +104,12 @@ public class BridgeTests
         Task<JsonElement> Final() => outsider.NextJsonAsync(Outsider.Reply, text => text.Contains("error", StringComparison.Ordinal));
     }
 
-    [Fact]
-    public async Task QueueFull_IsSaidAtOnce_AndMayComeAgain()
+    [Theory, MemberData(nameof(Clients))]
+    public async Task QueueFull_IsSaidAtOnce_AndMayComeAgain(bool mosquitto, MqttProtocolVersion version)
     {
-        await using TestNode node = await TestNode.StartAsync(capacity: 1);
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply);
+        using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
+        await using TestNode node = await TestNode.StartAsync(broker, capacity: 1);
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, Outsider.Reply);
         await StartWaitingAsync(outsider, "run");
         await SendAsync(outsider, "queued", "hi");
         await SendAsync(outsider, "refused", "hi");
@@ -165,10 +172,11 @@ public class BridgeTests
         Assert.Single(node.Model.Seen);
     }
 
-    [Fact]
-    public async Task Duplicates_RunOnce()
+    [Theory, MemberData(nameof(Brokers))]
+    public async Task Duplicates_RunOnce(bool mosquitto)
     {
-        await using TestNode node = await TestNode.StartAsync();
+        using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
+        await using TestNode node = await TestNode.StartAsync(broker);
         await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply, "gemma4edge/reply/other");
         await StartWaitingAsync(outsider, "d1");
         await StartWaitingAsync(outsider, "d1", isDuplicate: true);
@@ -222,12 +230,12 @@ public class BridgeTests
         Assert.Contains(retained, message => Outsider.Text(message) == "hi");
     }
 
-    [Theory, MemberData(nameof(Brokers))]
-    public async Task Config_ShowsInTheState_AndActs(bool mosquitto)
+    [Theory, MemberData(nameof(Clients))]
+    public async Task Config_ShowsInTheState_AndActs(bool mosquitto, MqttProtocolVersion version)
     {
         using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
         await using TestNode node = await TestNode.StartAsync(broker);
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, "gemma4edge/kitchen/state", "gemma4edge/kitchen/response", Outsider.Reply);
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, "gemma4edge/kitchen/state", "gemma4edge/kitchen/response", Outsider.Reply);
         await outsider.PublishAsync("config/thinking/set", "ON");
         await outsider.PublishAsync("config/max_tokens/set", "32");
         await outsider.PublishAsync("config/temperature/set", "0.5");
@@ -307,11 +315,12 @@ public class BridgeTests
         }
     }
 
-    [Fact]
-    public async Task State_ShowsBusyAndQueue()
+    [Theory, MemberData(nameof(Clients))]
+    public async Task State_ShowsBusyAndQueue(bool mosquitto, MqttProtocolVersion version)
     {
-        await using TestNode node = await TestNode.StartAsync();
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, "gemma4edge/kitchen/state", Outsider.Reply);
+        using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
+        await using TestNode node = await TestNode.StartAsync(broker);
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, "gemma4edge/kitchen/state", Outsider.Reply);
         await StartWaitingAsync(outsider, "run");
         await SendAsync(outsider, "queued", "hi");
         await outsider.NextAsync("state", text => text.StartsWith("""{"busy":true,"queue":1,""", StringComparison.Ordinal));
@@ -319,22 +328,24 @@ public class BridgeTests
         await outsider.NextAsync("state", text => text.StartsWith("""{"busy":false,"queue":0,""", StringComparison.Ordinal));
     }
 
-    [Fact]
-    public async Task SessionClear_ClearsOneOrAll()
+    [Theory, MemberData(nameof(Clients))]
+    public async Task SessionClear_ClearsOneOrAll(bool mosquitto, MqttProtocolVersion version)
     {
-        await using TestNode node = await TestNode.StartAsync();
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply);
+        using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
+        await using TestNode node = await TestNode.StartAsync(broker);
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, Outsider.Reply);
         await outsider.PublishAsync("session/clear", """{"session":"kitchen"}""");
         await outsider.PublishAsync("session/clear", "{}");
         await outsider.DrainAsync();
         Assert.Equal(["kitchen", null], node.Model.Cleared);
     }
 
-    [Fact]
-    public async Task Telemetry_HasTheKeysOfTheContract()
+    [Theory, MemberData(nameof(Clients))]
+    public async Task Telemetry_HasTheKeysOfTheContract(bool mosquitto, MqttProtocolVersion version)
     {
-        await using TestNode node = await TestNode.StartAsync(change: options => options with { Telemetry = new TelemetryOptions { IntervalSeconds = 1 } });
-        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, "gemma4edge/kitchen/telemetry", "gemma4edge/kitchen/info", Outsider.Reply);
+        using Mosquitto? broker = mosquitto ? new Mosquitto() : null;
+        await using TestNode node = await TestNode.StartAsync(broker, change: options => options with { Telemetry = new TelemetryOptions { IntervalSeconds = 1 } });
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, version, "gemma4edge/kitchen/telemetry", "gemma4edge/kitchen/info", Outsider.Reply);
         JsonElement info = await outsider.NextJsonAsync("info");
         Assert.Equal(("kitchen", "scripted", 1024), (info.GetProperty("node").GetString(), info.GetProperty("model").GetString(), info.GetProperty("context").GetInt32()));
         Assert.Equal("set_light", info.GetProperty("tools")[0].GetString());
