@@ -21,6 +21,9 @@ internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, No
     /// <summary>Those of them that act.</summary>
     public IReadOnlyList<DeclaredTool> Acting { get; init; } = [];
 
+    /// <summary>What holds it back just now, in a few words (<c>hot: 2 threads</c>), for <c>systemctl status</c>; null = nothing.</summary>
+    public Func<string?> Hindrance { get; init; } = static () => null;
+
     /// <summary>Forgets one conversation, or all (null).</summary>
     public required Action<string?> ClearSessions { get; init; }
 

@@ -200,9 +200,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
     private string Status(MqttOptions mqtt)
     {
-        RequestQueue queue = _host.Services.GetRequiredService<ServedModel>().Queue;
-        string work = !queue.Busy ? "idle" : queue.Count is > 0 and var waiting ? $"busy, {waiting} waiting" : "busy";
-        return _bridge.Outbox.IsConnected ? $"online, {work}" : $"{work}; connecting to {mqtt.Address}";
+        ServedModel served = _host.Services.GetRequiredService<ServedModel>();
+        string work = !served.Queue.Busy ? "idle" : served.Queue.Count is > 0 and var waiting ? $"busy, {waiting} waiting" : "busy";
+        string state = _bridge.Outbox.IsConnected ? $"online, {work}" : $"{work}; connecting to {mqtt.Address}";
+        return served.Hindrance() is { } hindrance ? $"{state}; {hindrance}" : state;
     }
 
     private static InferenceEngine OpenEngine(ModelOptions model) => Explained(model, () => InferenceEngine.Open(new EngineOptions
