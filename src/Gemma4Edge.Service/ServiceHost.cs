@@ -64,7 +64,6 @@ public sealed partial class ServiceHost : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
         IReadOnlyList<DeclaredTool> tools = ToolFiles.Load(options.Tools);
-        DeclaredTool[] acting = [.. tools.Where(tool => tool.Action is not null)];
         InferenceEngine engine = OpenEngine(options.Model);
         engine.SelfTest();
         var metrics = new EngineMetrics();
@@ -74,14 +73,14 @@ public sealed partial class ServiceHost : IAsyncDisposable
         {
             Sampling = engine.DefaultSampling,
             Tools = [.. tools.Select(tool => tool.Definition)],
-            Acting = options.Tools.AllowTopics.Count > 0 ? acting : [],
+            Acting = ToolFiles.Acting(tools, options.Tools),
             Progress = () => queue.Looks + engine.Transformer.LayersRun,
             HasAnswered = true,
             ClearSessions = worker.ClearSessions,
             Residency = () => MappedResidency.Of(engine.Model),
         };
         ServiceHost host = Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, systemd, new Owned(worker, engine, queue, metrics));
-        if (acting.Length > served.Acting.Count)
+        if (served.Acting.Count == 0 && tools.Any(tool => tool.Action is not null))
         {
             LogNoToolActs(host._host.Services.GetRequiredService<ILogger<ServiceHost>>());
         }

@@ -18,7 +18,7 @@ internal static class ServeVerb
             "GEMMA4EDGE__Mqtt__Node=kitchen gemma4edge serve --model model.gguf");
         verb.Notes = """
             Configuration: appsettings.json of the working folder, then --config, then the environment (GEMMA4EDGE__Section__Key), then these options.
-            SIGHUP reads it again: Sampling, Model:System, Queue:DefaultDeadlineSeconds and Telemetry:IntervalSeconds change, the rest needs a restart.
+            SIGHUP reads it again: Sampling, Tools and their files, Model:System, Queue:DefaultDeadlineSeconds and Telemetry:IntervalSeconds change, the rest needs a restart.
             Send it a prompt: mosquitto_pub -t gemma4edge/NODE/prompt/set -m "Name three herbs.", or gemma4edge send.
             """;
         var flags = new ServiceFlags(verb);

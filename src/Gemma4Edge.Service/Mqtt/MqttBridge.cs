@@ -43,17 +43,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _discovery = options.HomeAssistant.Enabled ? new DeviceDiscovery(options.HomeAssistant.Prefix, _topics, served.Info) : null;
         _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log) { StatusTopic = _discovery?.Status };
         _pools = options.Mqtt.Pools.Count > 0 ? new PoolConnection(options.Mqtt, _state, Outbox, Receive, log) : null;
-        if (served.Acting.Count > 0)
-        {
-            var context = new ActionContext(PublishAsync);
-            var acting = new ActingTools([.. served.Acting.Select(tool => new ConfiguredTool(tool, options.Tools.DryRun, context, served.Metrics, log))])
-            {
-                MaxRounds = options.Tools.MaxRounds,
-                Timeout = TimeSpan.FromSeconds(options.Tools.TimeoutSeconds),
-            };
-            _state.SetDefaults(defaults => defaults with { Acting = acting });
-        }
-
+        SetTools(options.Tools, served.Tools, served.Acting);
         if (ledger.CutBytes > 0)
         {
             LogCut(ledger.CutBytes);
@@ -75,7 +65,12 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     public Task Completion { get; private set; } = Task.CompletedTask;
 
     /// <summary>Takes over what another configuration says otherwise and can change while the service runs.</summary>
-    public void Reload(ServiceOptions from, ServiceOptions to) => _state.Reload(from, to);
+    public void Reload(ServiceOptions from, ServiceOptions to, IReadOnlyList<DeclaredTool> tools)
+    {
+        _state.Reload(from, to);
+        SetTools(to.Tools, [.. tools.Select(tool => tool.Definition)], ToolFiles.Acting(tools, to.Tools));
+        AnnounceAgain();
+    }
 
     /// <summary>Publishes once more what the node tells about itself after it has connected.</summary>
     public void AnnounceAgain()
@@ -125,7 +120,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             _discovery is null ? null : new OutboundMessage(_discovery.Topic, _discovery.Payload()) { Retain = true },
             Outbox.LastRetained(_topics.Prompt), // a broker that was started anew may have lost them
             Outbox.LastRetained(_topics.Answer),
-            new OutboundMessage(_topics.Info, Payloads.Info(_topics.Node, _served.Info, _served.Tools)) { Retain = true },
+            new OutboundMessage(_topics.Info, Payloads.Info(_topics.Node, _served.Info, _state.Defaults.Tools)) { Retain = true },
             new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true },
             new OutboundMessage(_topics.Availability, "online"u8.ToArray()) { Retain = true },
         ];
@@ -133,6 +128,17 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     }
 
     /// <summary>Publishes what a tool's act is, and returns when the broker has taken it.</summary>
+    private void SetTools(ToolsOptions options, IReadOnlyList<ToolDefinition> tools, IReadOnlyList<DeclaredTool> acting)
+    {
+        var context = new ActionContext(PublishAsync);
+        ActingTools? run = acting.Count == 0 ? null : new ActingTools([.. acting.Select(tool => new ConfiguredTool(tool, options.DryRun, context, _served.Metrics, _log))])
+        {
+            MaxRounds = options.MaxRounds,
+            Timeout = TimeSpan.FromSeconds(options.TimeoutSeconds),
+        };
+        _state.SetDefaults(defaults => defaults with { Tools = tools, Acting = run });
+    }
+
     private async Task PublishAsync(OutboundMessage message, CancellationToken cancellation)
     {
         try

@@ -1,5 +1,6 @@
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Telemetry;
+using Gemma4Edge.Service.Tools;
 using Microsoft.Extensions.Logging;
 
 namespace Gemma4Edge.Service;
@@ -12,7 +13,7 @@ namespace Gemma4Edge.Service;
 internal sealed partial class ConfigurationReload(ServiceOptions start, MqttBridge bridge, TelemetryPublisher telemetry, ILogger<ConfigurationReload> log)
 {
     /// <summary>The keys and sections that change without a restart; the README names them.</summary>
-    private static readonly string[] s_live = ["Model:System", "Queue:DefaultDeadlineSeconds", "Sampling:", "Telemetry:IntervalSeconds"];
+    private static readonly string[] s_live = ["Model:System", "Queue:DefaultDeadlineSeconds", "Sampling:", "Telemetry:IntervalSeconds", "Tools:"];
 
     private readonly Lock _lock = new();
     private ServiceOptions? _last;
@@ -24,9 +25,11 @@ internal sealed partial class ConfigurationReload(ServiceOptions start, MqttBrid
         {
             ServiceOptions last = _last ?? start;
             ServiceOptions next;
+            IReadOnlyList<DeclaredTool> tools;
             try
             {
                 next = read();
+                tools = ToolFiles.Load(next.Tools); // the files may have changed where their folder's name has not
             }
             catch (ConfigurationException e)
             {
@@ -52,7 +55,7 @@ internal sealed partial class ConfigurationReload(ServiceOptions start, MqttBrid
                 }
             }
 
-            bridge.Reload(last, next);
+            bridge.Reload(last, next, tools);
             telemetry.Interval = TimeSpan.FromSeconds(next.Telemetry.IntervalSeconds);
             _last = next;
             LogReloaded();

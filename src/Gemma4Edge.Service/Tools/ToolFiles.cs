@@ -18,6 +18,10 @@ public static class ToolFiles
     internal static IReadOnlyList<DeclaredTool> Load(ToolsOptions options) =>
         options.Path is { } path ? Load(path, (json, definition) => ReadAction(json, definition, options), tool => tool.Definition.Name) : [];
 
+    /// <summary>Those of the tools that act: none where no topic is allowed to any.</summary>
+    internal static IReadOnlyList<DeclaredTool> Acting(IReadOnlyList<DeclaredTool> tools, ToolsOptions options) =>
+        options.AllowTopics.Count > 0 ? [.. tools.Where(tool => tool.Action is not null)] : [];
+
     private static List<T> Load<T>(string path, Func<JsonAt, ToolDefinition, T> read, Func<T, string> nameOf)
     {
         string[] files = Directory.Exists(path) ? Directory.GetFiles(path, "*.json") : [path];

@@ -41,6 +41,29 @@ public sealed class ReloadTests : IDisposable
     }
 
     [Fact]
+    public async Task Reload_TakesOverTheTools()
+    {
+        string tools = Path.Combine(_folder, "tools");
+        Directory.CreateDirectory(tools);
+        Write($$"""{ "Model": { "Path": "none" }, "Tools": { "Path": "{{tools}}" } }""");
+        await using TestNode node = await TestNode.StartAsync(change: given => Read() with { Mqtt = given.Mqtt });
+        await using Outsider outsider = await Outsider.ConnectAsync(node.Port, "gemma4edge/kitchen/info");
+
+        await File.WriteAllTextAsync(Path.Combine(tools, "bell.json"), """{"name":"ring_bell","description":"Rings"}""", TestContext.Current.CancellationToken);
+        node.Host.Reload(Read);
+        await outsider.NextAsync("info", text => text.Contains("\"tools\":[\"ring_bell\"]", StringComparison.Ordinal));
+        await outsider.PublishAsync("request", """{"id":"a","prompt":"hello"}""");
+        Assert.True(SpinWait.SpinUntil(() => SeenBy(node) > 0, TimeSpan.FromSeconds(20)));
+        Assert.Equal("ring_bell", Assert.Single(node.Model.Seen[0].Tools!).Name);
+
+        await File.WriteAllTextAsync(Path.Combine(tools, "bell.json"), "{", TestContext.Current.CancellationToken);
+        node.Host.Reload(Read); // a wrong file leaves the old tools
+        await outsider.PublishAsync("request", """{"id":"b","prompt":"hello"}""");
+        Assert.True(SpinWait.SpinUntil(() => SeenBy(node) > 1, TimeSpan.FromSeconds(20)));
+        Assert.Equal("ring_bell", Assert.Single(node.Model.Seen[1].Tools!).Name);
+    }
+
+    [Fact]
     public void Reload_SaysWhatChanged_WhatNeedsARestart_AndWhatIsWrong()
     {
         string file = Write("""{"Model":{"Path":"none"}}""");
@@ -68,6 +91,14 @@ public sealed class ReloadTests : IDisposable
         Write("""{"Model":{"Path":"none"}}""");
         reload.Run(Read);
         Assert.Equal(["Telemetry:IntervalSeconds is now 10 (default)", "The configuration was read again"], log.Take());
+    }
+
+    private static int SeenBy(TestNode node)
+    {
+        lock (node.Model.Seen)
+        {
+            return node.Model.Seen.Count;
+        }
     }
 
     private string Write(string json)
