@@ -33,6 +33,7 @@ internal static class BrokerConnection
         string? user = options.Credentials?.GetUserName(options);
         string check = user is null ? "" : $", and the password of user '{user}'"; // a refusal may get lost: Mosquitto closes at once after it
         string hint = $"Check that the broker runs there{check}.";
+        bool isRefusal = true;
         Exception? cause = null;
         try
         {
@@ -54,9 +55,10 @@ internal static class BrokerConnection
         {
             Exception root = e.GetBaseException();
             (reason, hint, cause) = (root.Message, (root as CertificateRefusedException)?.Hint ?? hint, e);
+            isRefusal = root is CertificateRefusedException;
         }
 
-        throw new BrokerUnavailableException(address.ToString(), reason, hint, cause);
+        throw new BrokerUnavailableException(address.ToString(), reason, hint, cause) { IsRefusal = isRefusal };
     }
 
     /// <summary>Whether an exception tells that the connection is bad, not that the program is.</summary>

@@ -128,17 +128,22 @@ internal sealed partial class MqttConnection(
         await BrokerConnection.ConnectAsync(_client, options.Address, ConnectOptions(), cancellation).ConfigureAwait(false);
         try
         {
-            await SubscribeAsync(cancellation).ConfigureAwait(false);
-            await ProveSubscriptionsAsync(cancellation).ConfigureAwait(false);
+            var subscriptions = new NodeSubscriptions(_client, _probe, options, topics, log);
+            await subscriptions.MakeAsync(cancellation).ConfigureAwait(false);
             if (StatusTopic is not null)
             {
-                await SubscribeToStatusAsync(StatusTopic, cancellation).ConfigureAwait(false);
+                await subscriptions.AddStatusAsync(StatusTopic, cancellation).ConfigureAwait(false);
             }
 
             foreach (OutboundMessage message in announcement())
             {
                 await SendAsync(message, cancellation).ConfigureAwait(false);
             }
+        }
+        catch (BrokerUnavailableException)
+        {
+            await SendAsync(new OutboundMessage(topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellation).ConfigureAwait(false);
+            throw;
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
         {
@@ -160,61 +165,6 @@ internal sealed partial class MqttConnection(
         .WithWillRetain()
         .Build();
 
-    private async Task SubscribeAsync(CancellationToken cancellation)
-    {
-        var subscribe = new MqttClientSubscribeOptions
-        {
-            // Retain As Published: a retained message can be told from a fresh one even while the node is online
-            TopicFilters = [.. topics.Inbound.Select(topic => new MqttTopicFilter
-            {
-                Topic = topic,
-                QualityOfServiceLevel = MqttQualityOfServiceLevel.AtLeastOnce,
-                RetainAsPublished = true,
-            })],
-        };
-        MqttClientSubscribeResult result = await _client.SubscribeAsync(subscribe, cancellation).ConfigureAwait(false);
-        MqttClientSubscribeResultItem? refused = result.Items.FirstOrDefault(item => item.ResultCode > MqttClientSubscribeResultCode.GrantedQoS2);
-        if (refused is not null)
-        {
-            throw new BrokerUnavailableException(
-                options.Address.ToString(), $"it refuses the subscription to {refused.TopicFilter.Topic}: {refused.ResultCode}", $"Let the node read its topics; in Mosquitto's acl_file: {topics.AclFor(options.User)}") { IsRefusal = true };
-        }
-    }
-
-    /// <summary>Not one of the node's own topics: a broker that keeps it to itself costs no more than a late sight of the node.</summary>
-    private async Task SubscribeToStatusAsync(string topic, CancellationToken cancellation)
-    {
-        MqttClientSubscribeResult result = await _client.SubscribeAsync(topic, MqttQualityOfServiceLevel.AtMostOnce, cancellation).ConfigureAwait(false);
-        if (result.Items.First().ResultCode > MqttClientSubscribeResultCode.GrantedQoS2)
-        {
-            LogStatusRefused(topic, result.Items.First().ResultCode);
-        }
-    }
-
-    /// <summary>A node that may subscribe but hears nothing is not online.</summary>
-    private async Task ProveSubscriptionsAsync(CancellationToken cancellation)
-    {
-        IReadOnlyList<string> probes = topics.InboundProbes;
-        ProbeOutcome[] outcomes = await Task.WhenAll(probes.Select(topic => _probe.ProveAsync(_client, topic, cancellation))).ConfigureAwait(false);
-        string rule = topics.AclFor(options.User);
-        string unproven = string.Join(", ", probes.Where((_, i) => outcomes[i] == ProbeOutcome.MayNotPublish));
-        if (unproven.Length > 0)
-        {
-            LogUnproven(unproven, rule);
-        }
-
-        string silent = string.Join(", ", probes.Where((_, i) => outcomes[i] == ProbeOutcome.Silent));
-        if (silent.Length > 0)
-        {
-            await SendAsync(new OutboundMessage(topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellation).ConfigureAwait(false);
-            throw new BrokerUnavailableException(
-                options.Address.ToString(), $"it grants user '{options.User}' the subscription, but delivers nothing on {silent}", $"Let the node read its topics; in Mosquitto's acl_file: {rule}")
-            {
-                IsRefusal = true,
-            };
-        }
-    }
-
     private async Task KeepConnectedAsync(CancellationToken stopping)
     {
         while (true)
@@ -234,15 +184,11 @@ internal sealed partial class MqttConnection(
                     Interlocked.Increment(ref _reconnects);
                     LogConnected(options.Address);
                 }
-                catch (BrokerUnavailableException e) when (e.IsRefusal)
+                catch (Exception e) when (e is BrokerUnavailableException { IsRefusal: true } or ConfigurationException) // the latter: a file has changed for the worse meanwhile
                 {
                     LogRefusal(e.Message);
                 }
-                catch (Exception e) when (e is BrokerUnavailableException or ConfigurationException) // the latter: a file has changed for the worse meanwhile
-                {
-                    LogStillAway(e.Message);
-                }
-                catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
+                catch (Exception e) when (e is BrokerUnavailableException || BrokerConnection.IsNetworkFailure(e, stopping))
                 {
                     LogStillAway(e.Message);
                 }
@@ -385,17 +331,11 @@ internal sealed partial class MqttConnection(
     [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
     private partial void LogFarewellFailed(string reason);
 
-    [LoggerMessage(EventId = 19, Level = LogLevel.Warning, Message = "The broker refuses the subscription to {topic} ({code}): Home Assistant sees the node again only after the node's next connect")]
-    private partial void LogStatusRefused(string topic, MqttClientSubscribeResultCode code);
-
     [LoggerMessage(EventId = 7, Level = LogLevel.Error, Message = "Another node has connected to {broker} as '{node}': give one of the two another name (Mqtt:Node)")]
     private partial void LogTakenOver(BrokerAddress broker, string node);
 
     [LoggerMessage(EventId = 8, Level = LogLevel.Error, Message = "The node stays offline: {problem}")]
     private partial void LogRefusal(string problem);
-
-    [LoggerMessage(EventId = 9, Level = LogLevel.Warning, Message = "The node may not publish on {topics}, so it cannot prove that it hears there; in Mosquitto's acl_file: {rule}")]
-    private partial void LogUnproven(string topics, string rule);
 
     [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "The password goes to {broker} in the clear: whoever hears the network can read it; use mqtts://")]
     private partial void LogReadable(BrokerAddress broker);

@@ -141,7 +141,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
         }
     }
 
-    private Task LeaveAsync(CancellationToken cancellation) => _client.UnsubscribeAsync(
+    private Task<MqttClientUnsubscribeResult> LeaveAsync(CancellationToken cancellation) => _client.UnsubscribeAsync(
         new MqttClientUnsubscribeOptions { TopicFilters = [.. options.Pools.Select(SharedTopic)] }, cancellation);
 
     private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{options.Node}-pool", options.Credentials)

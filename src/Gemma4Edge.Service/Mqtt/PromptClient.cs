@@ -116,7 +116,7 @@ public sealed class PromptClient : IAsyncDisposable
         {
             while (true)
             {
-                bool isTaken = await PublishAsync(topic, payload, retry.NextAttempt(), timeout / 4, cancellation).ConfigureAwait(false);
+                bool isTaken = await PublishAsync(topic, payload, retry.NextAttempt(), timeout, cancellation).ConfigureAwait(false);
                 string? problem = isTaken ? null : "no node is free";
                 while (problem is null)
                 {
