@@ -10,11 +10,11 @@ public interface ITool
 
     /// <summary>What is wrong with a call, in a sentence that the model is told; null = it may act.</summary>
     /// <remarks>Asked before every act; it must not act and must not wait.</remarks>
-    string? Refusal(ToolCall call, string requestId);
+    string? Refusal(ToolCall toolCall, string requestId);
 
     /// <summary>Acts. What goes wrong outside (a broker away, a device that does not answer) is a <see cref="ToolResult"/>, not an exception.</summary>
-    /// <param name="call">A call that <see cref="Refusal"/> let pass.</param>
+    /// <param name="toolCall">A call that <see cref="Refusal"/> let pass.</param>
     /// <param name="requestId">The request that it belongs to; ids are for the audit.</param>
     /// <param name="cancellation">Fires at the time limit, or when the request is cancelled.</param>
-    Task<ToolResult> RunAsync(ToolCall call, string requestId, CancellationToken cancellation);
+    Task<ToolResult> RunAsync(ToolCall toolCall, string requestId, CancellationToken cancellation);
 }

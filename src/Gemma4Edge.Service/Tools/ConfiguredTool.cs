@@ -17,12 +17,12 @@ internal sealed partial class ConfiguredTool(DeclaredTool declared, bool dryRun,
     public ToolDefinition Definition => declared.Definition;
 
     /// <inheritdoc/>
-    public string? Refusal(ToolCall call, string requestId)
+    public string? Refusal(ToolCall toolCall, string requestId)
     {
-        string? problem = declared.Schema!.Problem(call.Arguments, "arguments");
+        string? problem = declared.Schema!.Problem(toolCall.Arguments, "arguments");
         try
         {
-            _ = problem is null ? declared.Action!.Prepare(call.Arguments) : null;
+            _ = problem is null ? declared.Action!.Prepare(toolCall.Arguments) : null;
         }
         catch (FormatException e)
         {
@@ -31,17 +31,18 @@ internal sealed partial class ConfiguredTool(DeclaredTool declared, bool dryRun,
 
         if (problem is not null)
         {
-            metrics.ToolRan(call.Name, "refused", TimeSpan.Zero);
-            LogRefused(call.Name, requestId, call.Arguments.GetRawText(), problem);
+            metrics.ToolRan(toolCall.Name, "refused", TimeSpan.Zero);
+            LogRefused(toolCall.Name, requestId, toolCall.Arguments.GetRawText(), problem);
         }
 
         return problem;
     }
 
     /// <inheritdoc/>
-    public async Task<ToolResult> RunAsync(ToolCall call, string requestId, CancellationToken cancellation)
+    public async Task<ToolResult> RunAsync(ToolCall toolCall, string requestId, CancellationToken cancellation)
     {
-        ToolAct act = declared.Action!.Prepare(call.Arguments);
+        ToolAct act = declared.Action!.Prepare(toolCall.Arguments);
+        string arguments = toolCall.Arguments.GetRawText();
         long started = Stopwatch.GetTimestamp();
         string outcome = "unknown"; // given up while the act was under way
         try
@@ -57,13 +58,13 @@ internal sealed partial class ConfiguredTool(DeclaredTool declared, bool dryRun,
         catch (ToolActException e)
         {
             outcome = "failed";
-            LogFailed(call.Name, requestId, e.Message);
+            LogFailed(toolCall.Name, requestId, e.Message);
             return ToolResult.Failed(e.Message);
         }
         finally
         {
-            metrics.ToolRan(call.Name, outcome, Stopwatch.GetElapsedTime(started));
-            LogAct(call.Name, requestId, outcome, act.Description, call.Arguments.GetRawText());
+            metrics.ToolRan(toolCall.Name, outcome, Stopwatch.GetElapsedTime(started));
+            LogAct(toolCall.Name, requestId, outcome, act.Description, arguments);
         }
     }
 

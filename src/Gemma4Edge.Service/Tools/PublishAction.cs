@@ -85,7 +85,7 @@ internal sealed class PublishAction : IToolAction
     }
 
     /// <summary>Why a tool may not publish there, as far as the levels are known; null = it may.</summary>
-    private string? Forbidden(IReadOnlyList<string?> levels) =>
+    private string? Forbidden(string?[] levels) =>
         levels[0] == "gemma4edge" || levels[0]?.StartsWith('$') == true ? $"topics under {levels[0]} are not for tools"
         : !_allowed.Any(filter => filter.Fits(levels)) ? $"Tools:AllowTopics has {string.Join(", ", _allowed.Select(filter => filter.ToString()))}"
         : null;

@@ -14,7 +14,7 @@ internal sealed class TopicFilter(string filter)
     }
 
     /// <summary>Whether a topic of these levels fits; a level that is null is not known yet and fits wherever some text would.</summary>
-    public bool Fits(IReadOnlyList<string?> topic)
+    public bool Fits(string?[] topic)
     {
         for (int i = 0; i < _levels.Length; i++)
         {
@@ -24,13 +24,13 @@ internal sealed class TopicFilter(string filter)
                 return true; // its own level may be missing: a/# fits a
             }
 
-            if (i >= topic.Count || !(isWildcard || topic[i] is null || topic[i] == _levels[i]))
+            if (i >= topic.Length || !(isWildcard || topic[i] is null || topic[i] == _levels[i]))
             {
                 return false;
             }
         }
 
-        return topic.Count == _levels.Length;
+        return topic.Length == _levels.Length;
     }
 
     /// <inheritdoc/>

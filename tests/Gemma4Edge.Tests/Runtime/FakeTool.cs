@@ -20,11 +20,11 @@ internal sealed class FakeTool(ToolDefinition definition) : ITool
 
     public ToolDefinition Definition { get; } = definition;
 
-    public string? Refusal(ToolCall call, string requestId) => Refuse(call);
+    public string? Refusal(ToolCall toolCall, string requestId) => Refuse(toolCall);
 
-    public Task<ToolResult> RunAsync(ToolCall call, string requestId, CancellationToken cancellation)
+    public Task<ToolResult> RunAsync(ToolCall toolCall, string requestId, CancellationToken cancellation)
     {
-        Ran.Add(call);
-        return Act(call, cancellation);
+        Ran.Add(toolCall);
+        return Act(toolCall, cancellation);
     }
 }

@@ -143,6 +143,11 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("""{"Sampling":{"Temperature":"0,7"}}""", "'0,7'", "0 to 10")]
     [InlineData("""{"Sampling":{"Thinking":"maybe"}}""", "'maybe'", "true or false")]
     [InlineData("""{"Tools":{"Path":"/no/such"}}""", "Tools:Path", "folder")]
+    [InlineData("""{"Tools":{"AllowTopics":["home/#/light"]}}""", "Tools:AllowTopics:0", "a topic filter")]
+    [InlineData("""{"Tools":{"AllowTopics":"home/#"}}""", "Tools:AllowTopics", "a list")]
+    [InlineData("""{"Tools":{"MaxRounds":0}}""", "Tools:MaxRounds", "from 1 to 32")]
+    [InlineData("""{"Tools":{"TimeoutSeconds":60}}""", "Tools:TimeoutSeconds", "from 1 to 20")]
+    [InlineData("""{"HomeAssistant":{"Enabled":"maybe"}}""", "HomeAssistant:Enabled", "true or false")]
     public void Read_NamesTheKeyItsValueAndWhatIsAllowed(string json, string named, string allowed)
     {
         string file = Write("10.json", json);
