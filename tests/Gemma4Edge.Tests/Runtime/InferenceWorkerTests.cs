@@ -9,11 +9,15 @@ namespace Gemma4Edge.Tests.Runtime;
 public sealed class InferenceWorkerTests : IDisposable
 {
     private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Context = 256, PrefillChunk = 16 });
-    private readonly RequestQueue _queue = new(16);
     private readonly EngineMetrics _metrics = new();
+    private readonly RequestQueue _queue;
     private readonly InferenceWorker _worker;
 
-    public InferenceWorkerTests() => _worker = new InferenceWorker(_engine, _queue, _metrics, maxSessions: 2);
+    public InferenceWorkerTests()
+    {
+        _queue = new RequestQueue(16, _metrics);
+        _worker = new InferenceWorker(_engine, _queue, _metrics, maxSessions: 2);
+    }
 
     public void Dispose()
     {
