@@ -115,6 +115,7 @@ internal static class CommandLine
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),
         BrokerUnavailableException e => (ExitCode.Broker, e.Message),
         TimeoutException or ContextOverflowException or FormatException => (ExitCode.Failed, failure.Message),
+        InsufficientMemoryException e => (ExitCode.NoMemoryOrDisk, e.Message),
         OutOfMemoryException => (ExitCode.NoMemoryOrDisk, "The memory of this machine does not suffice: choose a smaller --context or a smaller model."),
         IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message.TrimEnd('.')}. Free some space and run it again."),
         IOException or UnauthorizedAccessException => (ExitCode.Failed, failure.Message),

@@ -32,6 +32,7 @@ public sealed class WorkerPool : IDisposable
     /// <summary>Indexes not yet finished.</summary>
     private int _remaining;
 
+    private int _active;
     private int _sleepers;
     private bool _parked;
     private bool _disposed;
@@ -42,16 +43,34 @@ public sealed class WorkerPool : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
         Threads = threads;
+        _active = threads;
         _workers = new Thread[threads - 1];
         for (int i = 0; i < _workers.Length; i++)
         {
-            _workers[i] = new Thread(Work) { IsBackground = true, Name = string.Create(CultureInfo.InvariantCulture, $"worker {i + 1}") };
+            int worker = i + 1;
+            _workers[i] = new Thread(() => Work(worker)) { IsBackground = true, Name = string.Create(CultureInfo.InvariantCulture, $"worker {i + 1}") };
             _workers[i].Start();
         }
     }
 
     /// <summary>Threads that work on a job, the caller's own included.</summary>
     public int Threads { get; }
+
+    /// <summary>How many of them work now, 1 to <see cref="Threads"/>; the others sleep. Every result stays the same, bit for bit. May be set at any time.</summary>
+    public int ActiveThreads
+    {
+        get => Volatile.Read(ref _active);
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(value, Threads);
+            lock (_sleepLock)
+            {
+                Volatile.Write(ref _active, value);
+                Monitor.PulseAll(_sleepLock);
+            }
+        }
+    }
 
     /// <summary>Physical cores this process may use, at most 8.</summary>
     /// <remarks>
@@ -79,7 +98,7 @@ public sealed class WorkerPool : IDisposable
 
         try
         {
-            if (count <= grain || Threads == 1)
+            if (count <= grain || ActiveThreads == 1)
             {
                 if (count > 0)
                 {
@@ -146,14 +165,31 @@ public sealed class WorkerPool : IDisposable
         }
     }
 
-    private void Work()
+    private void Work(int worker)
     {
         long seenRun = 0;
-        while (WaitForRunAfter(seenRun))
+        while (WaitUntilActive(worker) && WaitForRunAfter(seenRun))
         {
             seenRun = RunOf(Volatile.Read(ref _ticket));
             TakeChunks();
         }
+    }
+
+    /// <summary>Sleeps while fewer threads work than this one's number. False = the pool is being disposed.</summary>
+    private bool WaitUntilActive(int worker)
+    {
+        if (worker >= ActiveThreads)
+        {
+            lock (_sleepLock)
+            {
+                while (worker >= _active && !_disposed)
+                {
+                    Monitor.Wait(_sleepLock);
+                }
+            }
+        }
+
+        return !_disposed;
     }
 
     /// <summary>Spins, then sleeps, until a run newer than <paramref name="seenRun"/> is published. False = the pool is being disposed.</summary>

@@ -51,6 +51,15 @@ internal sealed class Activations
         }
     }
 
+    /// <summary>Bytes of all of them, and as much again for the 8-bit copies and the scratch of the products.</summary>
+    public static long BytesOf(Gemma4Config config, int maxChunk, int maxLogitRows)
+    {
+        long headDim = Math.Max(config.HeadDim, config.GlobalHeadDim);
+        long row = (3L * config.HiddenSize) + (2 * config.NumAttentionHeads * headDim) + (2 * config.NumKeyValueHeads.Max() * headDim)
+            + (2L * config.IntermediateSizes.Max()) + ((config.NumHiddenLayers + 1L) * config.HiddenSizePerLayerInput) + 1;
+        return sizeof(float) * ((2 * maxChunk * row) + (maxLogitRows * ((long)config.HiddenSize + config.VocabSize)));
+    }
+
     /// <summary>Most rows of one pass.</summary>
     public int MaxChunk { get; }
 

@@ -45,7 +45,7 @@ public sealed class Gemma4Transformer
         _config = config;
         _weights = weights;
         MaxChunk = maxChunk;
-        MaxLogitRows = Math.Clamp(MaxLogitBytes / (sizeof(float) * config.VocabSize), 1, maxChunk);
+        MaxLogitRows = LogitRowsOf(config, maxChunk);
         _multiplier = new MatrixMultiplier(kernels, pool, activations);
         _activations = new Activations(config, maxChunk, MaxLogitRows);
         _attention = new AttentionJob(config, pool);
@@ -74,6 +74,15 @@ public sealed class Gemma4Transformer
     internal MatrixMultiplier Multiplier => _multiplier;
 
     private const int MaxLogitBytes = 16 << 20;
+
+    /// <summary>Bytes of the buffers of a network that takes <paramref name="maxChunk"/> tokens at once.</summary>
+    public static long BytesOf(Gemma4Config config, int maxChunk)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return Activations.BytesOf(config, maxChunk, LogitRowsOf(config, maxChunk));
+    }
+
+    private static int LogitRowsOf(Gemma4Config config, int maxChunk) => Math.Clamp(MaxLogitBytes / (sizeof(float) * config.VocabSize), 1, maxChunk);
 
     /// <summary>Runs T tokens through the network: appends their keys and values to <paramref name="cache"/> and computes the logits that are asked for.</summary>
     /// <param name="tokens">1 ≤ T ≤ <see cref="MaxChunk"/> token ids at positions cache.Length … One token is decode, more is prefill; the code is the same.</param>

@@ -46,6 +46,14 @@ public static class Failures
     public static GenerationFailure TooManyRounds(int rounds, string tool) =>
         new(FailureCode.ToolFailed, $"The model has called tools {rounds} times in a row and would now call {tool} again; that was not done.", "Ask for less at once, or raise Tools:MaxRounds.");
 
+    /// <summary>The processor is too hot to work.</summary>
+    public static GenerationFailure Overheated(double celsius) =>
+        new(FailureCode.Overheated, FormattableString.Invariant($"The processor has {celsius:F0} °C and must cool down first."), "Send it again in some minutes; the device needs a fan or a cooler place.");
+
+    /// <summary>The machine is about to swap.</summary>
+    public static GenerationFailure NoMemory(string why) =>
+        new(FailureCode.NoMemory, $"The machine is short of memory: {why}.", "Send it again later; end other programs, or give the model a smaller Model:Context.");
+
     /// <summary>The line is full.</summary>
     public static GenerationFailure QueueFull(int capacity) =>
         new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");

@@ -69,6 +69,13 @@ public sealed class InferenceEngine : IDisposable
     /// <summary>Compute threads.</summary>
     public int Threads => _pool.Threads;
 
+    /// <summary>Compute threads that work now, 1 to <see cref="Threads"/>: fewer make less heat, and the same results. May be set on any thread.</summary>
+    public int ActiveThreads
+    {
+        get => _pool.ActiveThreads;
+        set => _pool.ActiveThreads = value;
+    }
+
     /// <summary>How keys and values are kept.</summary>
     public KvCacheFormat Kv { get; }
 

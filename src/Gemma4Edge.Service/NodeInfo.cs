@@ -23,4 +23,10 @@ internal sealed record NodeInfo
     public int? Threads { get; init; }
 
     public long? BytesPerToken { get; init; }
+
+    /// <summary>Memory it will take when all conversations are full, the weights that each token reads included.</summary>
+    public long? PlannedBytes { get; init; }
+
+    /// <summary>Memory it may take.</summary>
+    public long? BudgetBytes { get; init; }
 }

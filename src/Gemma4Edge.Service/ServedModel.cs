@@ -32,4 +32,10 @@ internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, No
 
     /// <summary>Whether it has answered its self-test.</summary>
     public bool HasAnswered { get; init; }
+
+    /// <summary>Sets how many of its threads compute.</summary>
+    public Action<int> SetThreads { get; init; } = _ => { };
+
+    /// <summary>Why no request is taken now; null = they are.</summary>
+    public Func<GenerationFailure?> Refusal { get; init; } = () => null;
 }

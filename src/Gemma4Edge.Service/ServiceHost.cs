@@ -21,6 +21,9 @@ namespace Gemma4Edge.Service;
 /// <summary>The whole service: model, queue, compute thread, MQTT. One per process or several, each with its own node name and broker.</summary>
 public sealed partial class ServiceHost : IAsyncDisposable
 {
+    /// <summary>What the default memory budget leaves to the rest of the machine: an eighth, at least this.</summary>
+    private const long LeastReserveBytes = 192 << 20;
+
     private readonly IHost _host;
     private readonly MqttBridge _bridge;
     private readonly Task _worker;
@@ -64,18 +67,20 @@ public sealed partial class ServiceHost : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
         IReadOnlyList<DeclaredTool> tools = ToolFiles.Load(options.Tools);
-        InferenceEngine engine = OpenEngine(options.Model);
+        (MemoryPlan plan, long budget) = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));
+        InferenceEngine engine = OpenEngine(options.Model with { Context = plan.Context, Kv = plan.Kv });
         engine.SelfTest();
         var metrics = new EngineMetrics();
         var queue = new RequestQueue(options.Queue.Capacity, metrics);
         var worker = new InferenceWorker(engine, queue, metrics, options.Model.Sessions);
-        var served = new ServedModel(queue, metrics, InfoOf(engine))
+        var served = new ServedModel(queue, metrics, InfoOf(engine) with { PlannedBytes = plan.TotalBytes, BudgetBytes = budget })
         {
             Sampling = engine.DefaultSampling,
             Tools = [.. tools.Select(tool => tool.Definition)],
             Acting = ToolFiles.Acting(tools, options.Tools),
             Progress = () => queue.Looks + engine.Transformer.LayersRun,
             HasAnswered = true,
+            SetThreads = threads => engine.ActiveThreads = threads,
             ClearSessions = worker.ClearSessions,
             Residency = () => MappedResidency.Of(engine.Model),
         };
@@ -100,6 +105,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
     internal static ServiceHost Build(
         ServiceOptions options, ServedModel served, Action startWorker, Action stopWorker, Task worker, LogLevel leastLogged, ISystemdNotifier? systemd = null, IDisposable? owned = null)
     {
+        var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
+        NodeGuard? guard = null;
+        served = served with { Refusal = () => guard?.Refusal };
         RequestLedger ledger = OpenLedger(options.Store.State);
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         // whatever the host would log of a failure is thrown, too
@@ -123,16 +131,23 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton<MqttBridge>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MqttBridge>());
         builder.Services.AddHostedService(_ => new WorkerHost(startWorker, stopWorker));
-        var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
         builder.Services.AddSingleton(services => new TelemetryPublisher(options, served, device, services.GetRequiredService<MqttBridge>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
+        builder.Services.AddHostedService(services => guard!);
         builder.Services.AddHostedService(services => new BirthListener(services.GetRequiredService<MqttBridge>(), services.GetRequiredService<TelemetryPublisher>()));
         builder.Services.AddSingleton<ConfigurationReload>();
         IHost host = builder.Build();
         MqttBridge bridge = host.Services.GetRequiredService<MqttBridge>();
+        guard = new NodeGuard(options.Model, served, device, host.Services.GetRequiredService<ILogger<NodeGuard>>());
         NodeMetrics.Observe(served.Metrics, device, served.Queue, () => bridge.Reconnects);
+        served.Metrics.Observe(MetricTable.ComputeThreads, () => served.Info.Threads is null ? null : guard.Threads);
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
+        if (served.Info is { PlannedBytes: { } planned, BudgetBytes: { } budget })
+        {
+            LogMemory(log, served.Info.Context, served.Info.Kv, ByteSize.Text(planned), ByteSize.Text(budget));
+        }
+
         if (!ledger.IsDurable)
         {
             LogNothingDurable(log);
@@ -205,7 +220,20 @@ public sealed partial class ServiceHost : IAsyncDisposable
         return served.Hindrance() is { } hindrance ? $"{state}; {hindrance}" : state;
     }
 
-    private static InferenceEngine OpenEngine(ModelOptions model) => Explained(model, () => InferenceEngine.Open(new EngineOptions
+    /// <summary>The context and KV format that fit into the memory budget, and the budget.</summary>
+    /// <exception cref="InsufficientMemoryException">None do.</exception>
+    private static (MemoryPlan Plan, long BudgetBytes) Plan(ServiceOptions options, SystemFiles files) => Explained(options.Model, () =>
+    {
+        using LoadedModel model = LoadedModel.Open(options.Model.Path);
+        KvCache.Check(model.Config, options.Model.Kv);
+        long total = MemoryLimits.Read(files).TotalBytes ?? GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        long budget = options.Model.MemoryBudget?.On(total) ?? total - Math.Max(LeastReserveBytes, total / 8);
+        return (MemoryPlan.Choose(model, EngineOptionsOf(options.Model), options.Model.IsKvFree, options.Model.Sessions, budget), budget);
+    });
+
+    private static InferenceEngine OpenEngine(ModelOptions model) => Explained(model, () => InferenceEngine.Open(EngineOptionsOf(model)));
+
+    private static EngineOptions EngineOptionsOf(ModelOptions model) => new()
     {
         Model = model.Path,
         Context = model.Context,
@@ -215,7 +243,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         Head = model.Head,
         Activations = model.Activations,
         SkipShared = model.SkipShared,
-    }));
+    };
 
     /// <summary>Opens something of a model; what does not fit is told with the key that asked for it.</summary>
     private static T Explained<T>(ModelOptions model, Func<T> open)
@@ -270,6 +298,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
     [LoggerMessage(EventId = 3, Level = LogLevel.Warning, Message = "No tool acts: Tools:AllowTopics names no topic that tools may publish to; their calls go to whoever sent the request")]
     private static partial void LogNoToolActs(ILogger logger);
+
+    [LoggerMessage(EventId = 9, Level = LogLevel.Information, Message = "Context {context} in {kv}: {planned} when all conversations are full, weights included; the memory budget is {budget}")]
+    private static partial void LogMemory(ILogger logger, int context, string? kv, string planned, string budget);
 
     [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Nothing is durable: requests that wait are lost when the process dies. Set Store:State to a folder, or start under systemd with StateDirectory=")]
     private static partial void LogNothingDurable(ILogger logger);

@@ -129,6 +129,8 @@ internal static class Payloads
         json.WriteEndArray();
         WriteText(json, "cpu", DeviceReadings.CpuName);
         WriteWhole(json, "memory_bytes", DeviceReadings.MemoryBytes);
+        WriteWhole(json, "memory_budget_bytes", info.BudgetBytes);
+        WriteWhole(json, "memory_planned_bytes", info.PlannedBytes);
     });
 
     /// <summary>Members of one tool call; a tool that was never declared is marked.</summary>

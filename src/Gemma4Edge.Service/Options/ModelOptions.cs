@@ -33,6 +33,24 @@ public sealed record ModelOptions
     /// <summary>Most conversations that are kept.</summary>
     public int Sessions { get; init; } = 8;
 
+    /// <summary>Whether <see cref="Kv"/> may be replaced by a smaller format where memory is short: nobody asked for one.</summary>
+    public bool IsKvFree { get; init; }
+
+    /// <summary>Memory the service may need; null = what the machine or its control group has, less a reserve. See <see cref="MemorySize"/>.</summary>
+    public MemorySize? MemoryBudget { get; init; }
+
+    /// <summary>Least available memory and highest share of time spent waiting for memory at which requests are still taken.</summary>
+    public long LeastAvailableBytes { get; init; } = 64 << 20;
+
+    /// <summary>Percent of 10 seconds in which some task waited for memory (/proc/pressure/memory, some avg10): above it no request is taken.</summary>
+    public float MostMemoryPressure { get; init; } = 40;
+
+    /// <summary>From this temperature on half of the threads compute, until it is 5 degrees cooler.</summary>
+    public float HotCelsius { get; init; } = 80;
+
+    /// <summary>From this temperature on no request is taken, until it is 5 degrees cooler.</summary>
+    public float CriticalCelsius { get; init; } = 90;
+
     /// <summary>System text of requests that bring none; null = none.</summary>
     public string? System { get; init; }
 
@@ -53,11 +71,20 @@ public sealed record ModelOptions
             SkipShared = reader.Flag("SkipShared", true),
             Sessions = reader.Whole("Sessions", 8, 1, 1024),
             System = reader.Text("System", null),
+            IsKvFree = reader.Text("Kv", KvCacheFormat.Auto) == KvCacheFormat.Auto,
+            MemoryBudget = ReadBudget(reader),
+            LeastAvailableBytes = reader.Whole("LeastAvailableMiB", 64, 0, 1 << 20) * (1L << 20),
+            MostMemoryPressure = reader.Number("MostMemoryPressure", 0, 100) ?? new ModelOptions { Path = "" }.MostMemoryPressure,
+            HotCelsius = reader.Number("HotCelsius", 20, 150) ?? new ModelOptions { Path = "" }.HotCelsius,
+            CriticalCelsius = reader.Number("CriticalCelsius", 20, 150) ?? new ModelOptions { Path = "" }.CriticalCelsius,
         };
         reader.RefuseOthers();
         return model.Path.Length > 0 ? model : throw new ConfigurationException(
             "Model:Path is missing; expected a GGUF file or a Hugging Face folder: set it in the configuration, or start with --model.");
     }
+
+    private static MemorySize? ReadBudget(OptionReader reader) =>
+        reader.Text("MemoryBudget", null, MemorySize.Syntax, text => MemorySize.TryParse(text, out _)) is { } text && MemorySize.TryParse(text, out MemorySize size) ? size : null;
 
     private static KvCacheFormat ReadKv(OptionReader reader)
     {

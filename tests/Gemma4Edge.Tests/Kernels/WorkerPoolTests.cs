@@ -45,6 +45,28 @@ public sealed class WorkerPoolTests
     }
 
     [Fact]
+    public void ActiveThreads_CanBeFewer_AndMoreAgain()
+    {
+        using var pool = new WorkerPool(4);
+        var job = new CountingJob(1000);
+        var random = new Random(4);
+        for (int run = 0; run < 2000; run++)
+        {
+            pool.ActiveThreads = random.Next(1, 5);
+            pool.Run(job, 1000, 10);
+            Assert.Equal(1000, job.TakeCounts(1000));
+        }
+
+        pool.ActiveThreads = 1;
+        var meeting = new MeetingJob();
+        pool.ActiveThreads = 2;
+        pool.Run(meeting, 2, 1);
+        Assert.True(meeting.Met);
+        Assert.Throws<ArgumentOutOfRangeException>(() => pool.ActiveThreads = 5);
+        Assert.Throws<ArgumentOutOfRangeException>(() => pool.ActiveThreads = 0);
+    }
+
+    [Fact]
     public void Run_Wakes_WhenWorkersAreParkedOrAsleep()
     {
         using var pool = new WorkerPool(2);
