@@ -67,6 +67,7 @@ internal static class CommandLine
             BenchVerb.Create(terminal),
             ConfigVerb.Create(terminal),
             MqttVerb.Create(terminal),
+            DoctorVerb.Create(terminal),
             VersionVerb.Create(terminal),
             verbose,
         };

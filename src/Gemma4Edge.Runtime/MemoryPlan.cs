@@ -38,7 +38,8 @@ public sealed record MemoryPlan(int Context, KvCacheFormat Kv, long OwnBytes, lo
             MemoryPlan plan = Of(model, options, context, options.Kv, sessions);
             if (plan.TotalBytes > budgetBytes && isKvFree && CanPack(model.Config))
             {
-                plan = Of(model, options, context, s_packed, sessions);
+                MemoryPlan packed = Of(model, options, context, s_packed, sessions);
+                plan = packed.TotalBytes < plan.TotalBytes ? packed : plan; // of small heads it may not be smaller
             }
 
             if (plan.TotalBytes <= budgetBytes)

@@ -29,4 +29,7 @@ internal sealed record NodeInfo
 
     /// <summary>Memory it may take.</summary>
     public long? BudgetBytes { get; init; }
+
+    /// <summary>SHA-256 of the model's file, lower-case hex.</summary>
+    public string? ModelSha256 { get; init; }
 }

@@ -107,7 +107,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
         NodeGuard? guard = null;
-        served = served with { Refusal = () => guard?.Refusal };
+        served = served with { Refusal = () => guard?.Refusal, Hindrance = () => guard?.Hindrance };
         RequestLedger ledger = OpenLedger(options.Store.State);
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         // whatever the host would log of a failure is thrown, too
@@ -134,6 +134,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(services => new TelemetryPublisher(options, served, device, services.GetRequiredService<MqttBridge>()));
         builder.Services.AddHostedService(services => services.GetRequiredService<TelemetryPublisher>());
         builder.Services.AddHostedService(services => guard!);
+        builder.Services.AddHostedService(services => new ModelHash(options.Model.Path, served, services.GetRequiredService<MqttBridge>()));
         builder.Services.AddHostedService(services => new BirthListener(services.GetRequiredService<MqttBridge>(), services.GetRequiredService<TelemetryPublisher>()));
         builder.Services.AddSingleton<ConfigurationReload>();
         IHost host = builder.Build();
@@ -222,7 +223,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
     /// <summary>The context and KV format that fit into the memory budget, and the budget.</summary>
     /// <exception cref="InsufficientMemoryException">None do.</exception>
-    private static (MemoryPlan Plan, long BudgetBytes) Plan(ServiceOptions options, SystemFiles files) => Explained(options.Model, () =>
+    internal static (MemoryPlan Plan, long BudgetBytes) Plan(ServiceOptions options, SystemFiles files) => Explained(options.Model, () =>
     {
         using LoadedModel model = LoadedModel.Open(options.Model.Path);
         KvCache.Check(model.Config, options.Model.Kv);

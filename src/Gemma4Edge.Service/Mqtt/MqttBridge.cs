@@ -17,6 +17,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
 {
     private static readonly TimeSpan s_stateInterval = TimeSpan.FromMilliseconds(100);
     private readonly ServedModel _served;
+    private volatile NodeInfo? _info;
     private readonly NodeTopics _topics;
     private readonly RequestLedger _ledger;
     private readonly RequestIntake _intake;
@@ -72,6 +73,13 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         AnnounceAgain();
     }
 
+    /// <summary>Publishes the node's facts anew, now that more of them are known.</summary>
+    public void Announce(NodeInfo info)
+    {
+        _info = info;
+        Outbox.TryAddPassing(InfoMessage());
+    }
+
     /// <summary>Publishes once more what the node tells about itself after it has connected.</summary>
     public void AnnounceAgain()
     {
@@ -120,7 +128,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             _discovery is null ? null : new OutboundMessage(_discovery.Topic, _discovery.Payload()) { Retain = true },
             Outbox.LastRetained(_topics.Prompt), // a broker that was started anew may have lost them
             Outbox.LastRetained(_topics.Answer),
-            new OutboundMessage(_topics.Info, Payloads.Info(_topics.Node, _served.Info, _state.Defaults.Tools)) { Retain = true },
+            InfoMessage(),
             new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true },
             new OutboundMessage(_topics.Availability, "online"u8.ToArray()) { Retain = true },
         ];
@@ -150,6 +158,8 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             throw new ToolActException(e.Message, e);
         }
     }
+
+    private OutboundMessage InfoMessage() => new(_topics.Info, Payloads.Info(_topics.Node, _info ?? _served.Info, _state.Defaults.Tools)) { Retain = true };
 
     private async Task RunAsync(CancellationToken stopping)
     {

@@ -113,6 +113,7 @@ internal static class Payloads
         json.WriteString("version", NodeInfo.ProgramVersion);
         json.WriteString("node", node);
         json.WriteString("model", info.Model);
+        WriteText(json, "model_sha256", info.ModelSha256);
         json.WriteString("architecture", "gemma4");
         WriteText(json, "weights", info.Weights);
         WriteText(json, "kv", info.Kv);

@@ -9,6 +9,9 @@ internal static class Tls
     private static readonly Lazy<bool> s_isPresent = new(() =>
         new[] { "libssl.so.3", "libssl.so.1.1", "libssl.so" }.Any(name => NativeLibrary.TryLoad(name, out _)));
 
+    /// <summary>It can.</summary>
+    public static bool IsAvailable => s_isPresent.Value;
+
     /// <exception cref="BrokerUnavailableException">It cannot.</exception>
     public static void ThrowIfAbsent(BrokerAddress address)
     {

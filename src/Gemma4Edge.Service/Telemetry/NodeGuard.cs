@@ -23,6 +23,14 @@ internal sealed partial class NodeGuard(ModelOptions options, ServedModel served
     /// <summary>Threads that compute now.</summary>
     public int Threads => _isHot ? Math.Max(1, _threads / 2) : _threads;
 
+    /// <summary>What holds the node back, in a few words; null = nothing.</summary>
+    public string? Hindrance => _refusal?.Code switch
+    {
+        FailureCode.Overheated => "overheated: no requests",
+        FailureCode.NoMemory => "short of memory: no requests",
+        _ => _isHot ? $"hot: {Threads} of {_threads} threads" : null,
+    };
+
     /// <summary>Looks at the machine once and takes its measures.</summary>
     public void Look()
     {

@@ -38,6 +38,17 @@ public sealed class SystemFiles(string root = "/", bool onlyRoot = false)
     public string[] Folders(string path, string pattern) => [.. Children(Under(path), pattern).Concat(onlyRoot ? [] : Children(path, pattern))
         .Select(folder => $"{path}/{Path.GetFileName(folder)}").Distinct().Order(StringComparer.Ordinal)];
 
+    /// <summary>Files of a folder that match a pattern, by their full paths.</summary>
+    public string[] Find(string folder, string pattern)
+    {
+        string made = Under(folder);
+        string searched = onlyRoot || Directory.Exists(made) ? made : folder;
+        return Directory.Exists(searched) ? [.. Directory.GetFiles(searched, pattern).Order(StringComparer.Ordinal)] : [];
+    }
+
+    /// <summary>Whether a file is there.</summary>
+    public bool Exists(string path) => File.Exists(Under(path)) || (!onlyRoot && File.Exists(path));
+
     /// <summary>A field of a line with blanks between; empty where there is none.</summary>
     internal static string Field(string line, int index) =>
         line.Split(' ', StringSplitOptions.RemoveEmptyEntries) is { } fields && fields.Length > index ? fields[index] : "";

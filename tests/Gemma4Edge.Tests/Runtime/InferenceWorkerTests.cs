@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Gemma4Edge.Model;
+using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 
@@ -160,6 +161,42 @@ public sealed class InferenceWorkerTests : IDisposable
         await Assert.ThrowsAsync<InvalidOperationException>(() => _worker.Completion.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken));
         Assert.Equal(1, broken.Ends);
         Assert.Null(broken.Failure);
+    }
+
+    [Fact]
+    public void FewerActiveThreads_ComputeTheSameLogits()
+    {
+        using InferenceEngine engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Context = 64, Threads = 4 });
+        float[][] logits = [.. ((int[])[4, 2, 1, 3]).Select(active =>
+        {
+            engine.ActiveThreads = active;
+            return engine.Transformer.Forward([2, 5, 7, 11, 13, 17, 19, 23], engine.NewCache(), LogitRows.Last, CancellationToken.None).ToArray();
+        })];
+        Assert.All(logits, computed => Assert.Equal(logits[0], computed));
+    }
+
+    [Fact]
+    public void SelfTest_PassesOnAModel_AndFailsOnWeightsThatAreNoNumbers()
+    {
+        _engine.SelfTest();
+        byte[] model = File.ReadAllBytes(TestData.Path("oracle/tiny-a-f32.gguf"));
+        using (LoadedModel whole = LoadedModel.Open(TestData.Path("oracle/tiny-a-f32.gguf")))
+        {
+            TensorInfo matrix = whole.Tensors.Single(tensor => tensor.Name == "blk.1.ffn_down.weight");
+            model.AsSpan((int)matrix.Offset, (int)matrix.Bytes).Fill(0xFF);
+        }
+
+        string path = Path.Combine(Path.GetTempPath(), $"nan-{Guid.NewGuid():N}.gguf");
+        File.WriteAllBytes(path, model);
+        try
+        {
+            using InferenceEngine broken = InferenceEngine.Open(new EngineOptions { Model = path, Context = 16 });
+            Assert.Throws<InvalidDataException>(broken.SelfTest);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     private double Requests(string outcome) => _metrics.Reader.Read().Single(family => family.Metric == MetricTable.Requests)

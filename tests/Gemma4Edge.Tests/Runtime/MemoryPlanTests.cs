@@ -48,7 +48,19 @@ public sealed class MemoryPlanTests : IDisposable
         Assert.Equal(512, MemoryPlan.Choose(_model, Options(512), isKvFree: false, Sessions, tight).Context);
         Assert.Throws<InsufficientMemoryException>(() => MemoryPlan.Choose(_model, Options(1024), isKvFree: false, Sessions, tight));
         Assert.Throws<InsufficientMemoryException>(() => MemoryPlan.Choose(_model, Options(512) with { Kv = KvCacheFormat.F32 }, isKvFree: false, Sessions, tight));
-        Assert.Equal("k4v4", MemoryPlan.Choose(_model, Options(512), isKvFree: true, Sessions, tight - 1).Kv.Preset);
+    }
+
+    [Fact]
+    public void FreeKvFormat_IsPackedTighter_WhereThatHelps()
+    {
+        using LoadedModel wide = LoadedModel.Open(TestData.Path("oracle/tiny-e-f32.gguf"));
+        foreach (LoadedModel model in (LoadedModel[])[_model, wide])
+        {
+            MemoryPlan loose = MemoryPlan.Of(model, Options(64), 64, KvCacheFormat.F32, Sessions);
+            MemoryPlan packed = MemoryPlan.Of(model, Options(64), 64, KvCacheFormat.All.Single(format => format.Preset == "k4v4"), Sessions);
+            Assert.True(packed.TotalBytes < loose.TotalBytes);
+            Assert.Equal("k4v4", MemoryPlan.Choose(model, Options(64) with { Kv = KvCacheFormat.F32 }, isKvFree: true, Sessions, packed.TotalBytes).Kv.Preset);
+        }
     }
 
     [Theory]

@@ -23,7 +23,10 @@ public class DemoServiceTests
         await host.StartAsync(TestContext.Current.CancellationToken);
         await using Outsider outsider = await Outsider.ConnectAsync(options.Mqtt.EmbeddedPort, Outsider.Reply, "gemma4edge/kitchen/info", "gemma4edge/kitchen/telemetry", "gemma4edge/kitchen/state");
 
-        JsonElement info = await outsider.NextJsonAsync("info");
+        JsonElement info = await outsider.NextJsonAsync("info", text => text.Contains("model_sha256", StringComparison.Ordinal)); // announced again when it is known
+        string expected = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(await File.ReadAllBytesAsync(Path.Combine(TestData.DemoModel, "model.safetensors"), TestContext.Current.CancellationToken)));
+        Assert.Equal(expected, info.GetProperty("model_sha256").GetString());
+        Assert.InRange(info.GetProperty("memory_planned_bytes").GetInt64(), 1 << 20, info.GetProperty("memory_budget_bytes").GetInt64());
         Assert.Equal(("bf16", "kv8/k8v4", 8), (info.GetProperty("weights").GetString(), info.GetProperty("kv").GetString(), info.GetProperty("tools").GetArrayLength()));
         Assert.True(info.GetProperty("bytes_per_token").GetInt64() > 1 << 20);
 

@@ -10,14 +10,21 @@ internal sealed class ServeProcess : IDisposable
     private readonly Process _process;
 
     /// <param name="configuration">JSON, without the model.</param>
-    public ServeProcess(string configuration)
+    /// <param name="environment">Added to the environment.</param>
+    public ServeProcess(string configuration, params (string Name, string Value)[] environment)
     {
         _config = new TempFile([configuration]);
-        _process = Process.Start(new ProcessStartInfo(
+        var start = new ProcessStartInfo(
             Path.Combine(AppContext.BaseDirectory, "gemma4edge"), ["serve", "--model", TestData.DemoModel, "--config", _config.Path, "--threads", "1"])
         {
             RedirectStandardError = true,
-        })!;
+        };
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        _process = Process.Start(start)!;
         _process.ErrorDataReceived += (_, line) =>
         {
             lock (Log)

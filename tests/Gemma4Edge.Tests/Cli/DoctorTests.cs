@@ -1,0 +1,74 @@
+using System.Text.Json;
+using Gemma4Edge.Tests.Service;
+
+namespace Gemma4Edge.Tests.Cli;
+
+public sealed class DoctorTests
+{
+    [Fact]
+    public async Task HealthyMachine_HasEveryCheck_AndExits0()
+    {
+        using var pi = MadeMachine.RaspberryPi();
+        using var config = new TempFile([$$"""{"Telemetry":{"SystemRoot":"{{pi.Root}}"},"Store":{"State":"{{pi.Root}}" } }"""]);
+        CliResult result = await TestCli.RunAsync("doctor", "--config", config.Path, "--model", TestData.DemoModel, "--broker", "embedded", "--json");
+
+        Dictionary<string, JsonElement> checks = Checks(result);
+        Assert.Equal(["broker", "clock", "configuration", "gpio", "memory", "processor", "state", "temperature", "throttling"], checks.Keys.Order());
+        Assert.All(checks.Values, check => Assert.Equal(["hint", "name", "status", "value"], check.EnumerateObject().Select(property => property.Name).Order()));
+        Assert.Equal("61.2 °C", checks["temperature"].GetProperty("value").GetString());
+        Assert.Equal("ok", checks["memory"].GetProperty("status").GetString());
+    }
+
+    [Fact]
+    public async Task HotThrottledMachine_IsTold_WhatToDo()
+    {
+        using var pi = MadeMachine.RaspberryPi(throttled: "50005", celsius: 84);
+        using var config = new TempFile([$$"""{"Telemetry":{"SystemRoot":"{{pi.Root}}" } }"""]);
+        CliResult result = await TestCli.RunAsync("doctor", "--config", config.Path, "--model", TestData.DemoModel, "--json");
+
+        Dictionary<string, JsonElement> checks = Checks(result);
+        Assert.Equal(0, result.Code);
+        Assert.Equal(("warning", "now: under_voltage, throttled"), (checks["throttling"].GetProperty("status").GetString(), checks["throttling"].GetProperty("value").GetString()));
+        Assert.Contains("power supply", checks["throttling"].GetProperty("hint").GetString(), StringComparison.Ordinal);
+        Assert.Equal("warning", checks["temperature"].GetProperty("status").GetString());
+        Assert.Equal("warning", checks["state"].GetProperty("status").GetString());
+    }
+
+    [Fact]
+    public async Task TooLittleMemory_AndNoBroker_AreErrors_AndExit1()
+    {
+        using var config = new TempFile([$$"""{"Model":{"MemoryBudget":"20MB"},"Mqtt":{"Broker":"mqtt://127.0.0.1:{{Mosquitto.FreePort()}}" } }"""]);
+        CliResult result = await TestCli.RunAsync("doctor", "--config", config.Path, "--model", TestData.DemoModel, "--json");
+
+        Assert.Equal(1, result.Code);
+        Dictionary<string, JsonElement> checks = Checks(result);
+        Assert.Equal("error", checks["memory"].GetProperty("status").GetString());
+        Assert.Contains("20.00 MB", checks["memory"].GetProperty("hint").GetString(), StringComparison.Ordinal);
+        Assert.Equal("error", checks["broker"].GetProperty("status").GetString());
+    }
+
+    [Fact]
+    public async Task WrongConfiguration_IsAnErrorAmongTheOthers()
+    {
+        using var config = new TempFile(["""{"Model":{"MemoryBudget":"much"}}"""]);
+        CliResult result = await TestCli.RunAsync("doctor", "--config", config.Path, "--model", TestData.DemoModel);
+
+        Assert.Equal(1, result.Code);
+        Assert.Matches("(?m)^error +configuration ", result.Output);
+        Assert.Contains("Model:MemoryBudget", result.Output, StringComparison.Ordinal);
+        Assert.Matches("(?m)^(ok|warning) +processor ", result.Output);
+    }
+
+    [Fact]
+    public async Task Serve_WithoutEnoughMemory_Is5_WithTheNumbers()
+    {
+        using var config = new TempFile(["""{"Model":{"MemoryBudget":"20MB"}}"""]);
+        CliResult result = await TestCli.RunAsync("serve", "--config", config.Path, "--model", TestData.DemoModel);
+
+        Assert.Equal(5, result.Code);
+        Assert.Contains("the memory budget is 20.00 MB", result.Error, StringComparison.Ordinal);
+    }
+
+    private static Dictionary<string, JsonElement> Checks(CliResult result) =>
+        JsonElement.Parse(result.Output).GetProperty("checks").EnumerateArray().ToDictionary(check => check.GetProperty("name").GetString()!);
+}
