@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From request to act: how long after "Turn on the kitchen light" a subscriber sees the light's topic change.
 #   tests/soak/act-latency.sh GEMMA4EDGE [COUNT]     COUNT 100; needs mosquitto and mosquitto-clients
-# One connection sends and one listens, so that no client's start is measured. A node with the demo model and its tools, a Mosquitto of its own, lights on and off in turn.
+# A node with the demo model and its tools, a Mosquitto of its own that sends small messages at once (as deploy/mosquitto/mosquitto.conf says), the light on and off in turn.
+# One connection sends and one listens, so that no client's start is measured.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 program=$(realpath "${1:?usage: act-latency.sh GEMMA4EDGE [COUNT]}")
@@ -10,7 +11,7 @@ port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 
-printf 'listener %s 127.0.0.1\nallow_anonymous true\nuser root\n' "$port" >"$work/mosquitto.conf"
+printf 'listener %s 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n' "$port" >"$work/mosquitto.conf"
 "$(command -v mosquitto || echo /usr/sbin/mosquitto)" -c "$work/mosquitto.conf" 2>"$work/mosquitto.log" &
 sleep 1
 GEMMA4EDGE__Mqtt__Node=latency GEMMA4EDGE__Tools__Path=deploy/demo-model/tools GEMMA4EDGE__Tools__AllowTopics__0='home/#' GEMMA4EDGE__Sampling__Temperature=0 \
