@@ -40,7 +40,7 @@ answers() { # NODE [OPTION...]
 }
 
 printf 'gemma4edge:\n  hosts:\n    target:\n      ansible_connection: local\n      ansible_become: false\n      ansible_python_interpreter: /usr/bin/python3\n' >"$work/inventory.yml"
-kitchen='"gemma4edge_configuration":{"Mqtt":{"Node":"kitchen"}}'
+kitchen='"gemma4edge_configuration":{"Mqtt":{"Node":"kitchen"},"Http":{"Enabled":true}}'
 bath='"gemma4edge_configuration":{"Mqtt":{"Node":"bath"}}'
 login="--user bath --password-file /etc/gemma4edge/mqtt.password"
 # A published folder named $1 whose binary comes from stdin; $real is the one that works.
@@ -65,6 +65,7 @@ check "it changed nothing" machine sh -c '! ls /usr/local/bin/gemma4edge /etc/ge
 check "first run" playbook
 first=$changed
 check "the service answers over MQTT" answers kitchen
+check "it says that it is ready" machine curl -sf http://127.0.0.1:8420/readyz
 check "it starts at boot" machine systemctl is-enabled gemma4edge
 check "second run" playbook
 second=$changed
@@ -95,7 +96,7 @@ check "the service never stopped" unchanged
 
 rolled_back() { [ "$files" = "$(installed)" ] && [ "$before" != "$(pid)" ] && answers bath $login && leaves_no_copies; }
 for binary in serves-not hangs; do
-  variables "{$kitchen, \"gemma4edge_published\":\"$work/$binary\", \"gemma4edge_start_timeout\":8}"
+  variables "{$kitchen, \"gemma4edge_published\":\"$work/$binary\", \"gemma4edge_start_timeout\":20}"
   check "a binary that is fine and $binary fails" fails playbook
   check "and says what was done" says "target runs what it ran before"
   check "binary and configuration are rolled back, the service answers" rolled_back

@@ -32,7 +32,7 @@ machine_off() {
 # In the namespaces, as their first process.
 machine_init() {
   set -eu
-  local disk=$1/disk
+  local disk=$1/disk node
   mkdir "$disk"
   mount --make-rprivate /
   mount -t tmpfs tmpfs "$disk"
@@ -40,8 +40,17 @@ machine_init() {
   mount -t overlay overlay -o "lowerdir=/,upperdir=$disk/changes,workdir=$disk/work" "$disk/root"
   cd "$disk/root"
   mount -t proc proc proc
-  mount -t sysfs sysfs sys
-  mount --rbind /dev dev
+  mount -t sysfs -o ro sysfs sys # read-only: no udev
+  mount -t tmpfs -o mode=755 tmpfs dev
+  mkdir dev/shm dev/pts
+  mount -t tmpfs tmpfs dev/shm
+  mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts dev/pts
+  ln -s pts/ptmx dev/ptmx
+  ln -s /proc/self/fd dev/fd
+  for node in null zero full random urandom tty; do
+    touch "dev/$node"
+    mount --bind "/dev/$node" "dev/$node"
+  done
   mount -t tmpfs tmpfs run
   mount -t cgroup2 cgroup2 sys/fs/cgroup
   mkdir -p etc/tmpfiles.d

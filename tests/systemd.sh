@@ -44,11 +44,12 @@ machine_boot || { echo "$passed passed, $((failed + 1)) failed, 0 skipped"; exit
 machine rm -rf /usr/local/bin/gemma4edge /etc/gemma4edge /usr/local/share/gemma4edge /etc/systemd/system/gemma4edge.service
 check "install.sh installs" machine "$published/install.sh"
 check "the unit is well formed" machine systemd-analyze verify /etc/systemd/system/gemma4edge.service
-configure '{ "Mqtt": { "Node": "mine" } }'
+configure '{ "Mqtt": { "Node": "mine" }, "Http": { "Enabled": true } }'
 check "install.sh again keeps the configuration" machine "$published/install.sh"
 check "it starts, with no password" machine systemctl start gemma4edge
 check "it tells its status" within 10 is StatusText "online, idle"
 check "it answers" answers --node mine
+check "it is ready" machine curl -sf http://127.0.0.1:8420/readyz
 telemetry >"$work/telemetry"
 for key in rss_anonymous_bytes rss_file_bytes pss_bytes weights_resident_bytes available_bytes major_faults load1; do
   check "$key can be read from inside" grep -q "\"$key\":" "$work/telemetry"
