@@ -275,6 +275,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         try
         {
+            _ = state is null ? null : Directory.CreateDirectory(state);
             return new RequestLedger(state, TimeProvider.System);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)

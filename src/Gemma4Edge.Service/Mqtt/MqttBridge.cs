@@ -200,7 +200,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             }
         }
 
-        return _ledger.DurableAsync();
+        return message.Pool || _topics.IsInbound(message.Topic) ? _ledger.DurableAsync() : Task.CompletedTask;
     }
 
     private void OnReceived(InboundMessage message)

@@ -12,7 +12,7 @@ public sealed record StoreOptions
     {
         // systemd's own word comes first: the unit owns that folder; several are separated by colons
         string? given = Environment.GetEnvironmentVariable("STATE_DIRECTORY")?.Split(':')[0] is { Length: > 0 } folder ? folder : null;
-        string? configured = reader.Text("State", null, "a folder that exists", Directory.Exists);
+        string? configured = reader.Text("State", null, "a folder, which is made where there is none", value => !File.Exists(value));
         reader.RefuseOthers();
         return new StoreOptions { State = given ?? configured };
     }

@@ -155,6 +155,24 @@ public sealed class RestartTests : IDisposable
     }
 
     [Fact]
+    public async Task StateDirectory_IsMade_AndItsJournalIsForItsOwnerAlone()
+    {
+        string state = Path.Combine(_state, "new", "state");
+        await using (await StartAsync(null, state))
+        {
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path.Combine(state, RequestLedger.FileName)));
+        }
+    }
+
+    [Fact]
+    public async Task StateDirectoryOfAnotherNode_IsRefused()
+    {
+        await using TestNode node = await StartAsync(null);
+        ConfigurationException refused = await Assert.ThrowsAsync<ConfigurationException>(() => StartAsync(null));
+        Assert.Contains(_state, refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task FullDisk_IsSaid_AndCancelStillWorks()
     {
         string disk = Path.Combine(_state, "small");
