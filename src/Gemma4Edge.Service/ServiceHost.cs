@@ -120,6 +120,11 @@ public sealed partial class ServiceHost : IAsyncDisposable
             builder.Services.AddHostedService(services => new EmbeddedBroker(options.Mqtt, services.GetRequiredService<MqttBridge>().Receive));
         }
 
+        if (OtlpExport.IsConfigured) // before the bridge: it hears of nothing that was measured earlier
+        {
+            builder.Services.AddHostedService(_ => new OtlpExport(options.Mqtt.Node));
+        }
+
         if (options.Http.Enabled) // before the bridge: who watches shall see that the broker is missing
         {
             builder.Services.AddHostedService(services => new HttpPort(

@@ -1,0 +1,113 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Gemma4Edge.Runtime;
+using Google.Protobuf;
+
+namespace Gemma4Edge.Tests.Service;
+
+/// <summary>A process with OpenTelemetry's variables set, and a collector that reads what it sends by the protocol's field numbers.</summary>
+public sealed class OtlpExportTests
+{
+    private static readonly HashSet<string> s_expected = [MetricTable.TimeToFirstToken.Name, MetricTable.Requests.Name, MetricTable.DecodeRate.Name, MetricTable.Rss.Name];
+
+    [Fact]
+    public async Task Collector_GetsTheNamesAndUnitsOfTheTable()
+    {
+        using var collector = new TcpListener(IPAddress.Loopback, 0);
+        collector.Start();
+        int port = ((IPEndPoint)collector.LocalEndpoint).Port;
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        ConcurrentDictionary<string, string> collected = [];
+        Task collecting = CollectAsync(collector, collected, patience.Token);
+        int mqtt = Mosquitto.FreePort();
+        using var serve = new ServeProcess(
+            $$"""{"Mqtt":{"Node":"kitchen","Broker":"embedded","EmbeddedPort":{{mqtt}} } }""",
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://127.0.0.1:{port}"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "500"));
+        await using Outsider outsider = await ConnectAsync(mqtt, patience.Token);
+        await outsider.PublishAsync("request", $$"""{"id":"a1","prompt":"hello","reply_to":"{{Outsider.Reply}}"}""");
+        Assert.Equal("done", (await outsider.EventsAsync())[^1].GetProperty("type").GetString());
+
+        while (!s_expected.IsSubsetOf(collected.Keys))
+        {
+            Assert.False(collecting.IsFaulted, collecting.Exception?.ToString());
+            await Task.Delay(50, patience.Token);
+        }
+
+        Dictionary<string, string> units = new(collected);
+        Dictionary<string, string> table = MetricTable.All.ToDictionary(metric => metric.Name, metric => metric.Unit);
+        Assert.All(units, pair => Assert.Equal(table[pair.Key], pair.Value));
+        Assert.DoesNotContain(MetricTable.Throttled.Name, units.Keys); // this machine has no such firmware
+    }
+
+    private static async Task<Outsider> ConnectAsync(int port, CancellationToken patience)
+    {
+        while (true)
+        {
+            try
+            {
+                Outsider outsider = await Outsider.ConnectAsync(port, "gemma4edge/kitchen/availability", Outsider.Reply);
+                await outsider.NextAsync("availability", text => text == "online");
+                return outsider;
+            }
+            catch (MQTTnet.Exceptions.MqttCommunicationException)
+            {
+                await Task.Delay(50, patience);
+            }
+        }
+    }
+
+    /// <summary>Takes one POST a connection.</summary>
+    private static async Task CollectAsync(TcpListener collector, ConcurrentDictionary<string, string> units, CancellationToken patience)
+    {
+        while (true)
+        {
+            using TcpClient client = await collector.AcceptTcpClientAsync(patience);
+            NetworkStream stream = client.GetStream();
+            var head = new StringBuilder();
+            byte[] one = new byte[1];
+            while (!head.ToString().EndsWith("\r\n\r\n", StringComparison.Ordinal))
+            {
+                await stream.ReadExactlyAsync(one, patience);
+                head.Append((char)one[0]);
+            }
+
+            string[] lines = head.ToString().Split("\r\n");
+            byte[] body = new byte[int.Parse(lines.Single(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase)).Split(':')[1], CultureInfo.InvariantCulture)];
+            await stream.ReadExactlyAsync(body, patience);
+            string status = lines[0].StartsWith("POST /v1/metrics ", StringComparison.Ordinal) ? "200 OK" : "404 Not Found";
+            await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), patience);
+            foreach (byte[] metric in Field(body, 1).SelectMany(resource => Field(resource, 2)).SelectMany(scope => Field(scope, 2))) // ResourceMetrics → ScopeMetrics → Metric
+            {
+                units[Text(Field(metric, 1))] = Text(Field(metric, 3)); // name, unit
+            }
+        }
+    }
+
+    /// <summary>The length-delimited values of one field of a message.</summary>
+    private static List<byte[]> Field(byte[] message, int number)
+    {
+        List<byte[]> values = [];
+        var input = new CodedInputStream(message);
+        for (uint tag = input.ReadTag(); tag != 0; tag = input.ReadTag())
+        {
+            if (WireFormat.GetTagFieldNumber(tag) == number && WireFormat.GetTagWireType(tag) == WireFormat.WireType.LengthDelimited)
+            {
+                values.Add(input.ReadBytes().ToByteArray());
+            }
+            else
+            {
+                input.SkipLastField();
+            }
+        }
+
+        return values;
+    }
+
+    private static string Text(List<byte[]> values) => values.Count == 0 ? "" : Encoding.UTF8.GetString(values[0]);
+}
