@@ -25,18 +25,9 @@ internal sealed class ServeProcess : IDisposable
         }
 
         _process = Process.Start(start)!;
-        _process.ErrorDataReceived += (_, line) =>
-        {
-            lock (Log)
-            {
-                Log.Add(line.Data ?? "");
-            }
-        };
+        _process.ErrorDataReceived += (_, _) => { }; // what nobody reads would stop it
         _process.BeginErrorReadLine();
     }
-
-    /// <summary>What it said.</summary>
-    public List<string> Log { get; } = [];
 
     /// <summary>From now on it does nothing, and its connections stay.</summary>
     public void Freeze() => Process.Start("kill", ["-STOP", $"{_process.Id}"]).WaitForExit();
