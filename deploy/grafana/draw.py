@@ -62,7 +62,7 @@ def draw(axes, panel, url, start, end):
         axes.plot(times, [value * factor for value in values], linewidth=1, label=name)
         axes.set_ylabel(label, fontsize=7, color="#8e8e8e")
     if lines:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend
         axes.legend(fontsize=6, loc="upper left", frameon=False, labelcolor="#d8d9da", ncols=2)
     axes.set_xlim(0, end - start)
     axes.tick_params(labelsize=6, colors="#8e8e8e")
