@@ -151,7 +151,8 @@ public sealed partial class ServiceHost : IAsyncDisposable
         LogModel(log, served.Info.Model, served.Info.Kernel, served.Info.Threads, served.Info.Context, options.Mqtt.Node);
         if (served.Info is { PlannedBytes: { } planned, BudgetBytes: { } budget })
         {
-            LogMemory(log, served.Info.Context, served.Info.Kv, ByteSize.Text(planned), ByteSize.Text(budget));
+            (string plannedText, string budgetText) = (ByteSize.Text(planned), ByteSize.Text(budget));
+            LogMemory(log, served.Info.Context, served.Info.Kv, plannedText, budgetText);
         }
 
         if (!ledger.IsDurable)

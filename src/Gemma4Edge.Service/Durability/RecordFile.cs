@@ -31,7 +31,6 @@ internal sealed class RecordFile : IDisposable
     public const int MaxBodyBytes = 16 << 20;
 
     private const int HeaderBytes = 9;
-    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private static readonly byte[] s_magic = "G4EJRN01"u8.ToArray();
     private readonly string _path;
     private readonly Action<DiskStep> _before;
@@ -73,7 +72,7 @@ internal sealed class RecordFile : IDisposable
         SafeFileHandle file = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         try
         {
-            File.SetUnixFileMode(file, OwnerOnly); // people's prompts are in it
+            Protect(file);
             byte[] bytes = new byte[RandomAccess.GetLength(file)];
             int count = 0;
             for (int got; (got = RandomAccess.Read(file, bytes.AsSpan(count), count)) > 0; count += got)
@@ -151,7 +150,7 @@ internal sealed class RecordFile : IDisposable
             SafeFileHandle file = File.OpenHandle(next, FileMode.Create, FileAccess.ReadWrite, FileShare.None);
             try
             {
-                File.SetUnixFileMode(file, OwnerOnly);
+                Protect(file);
                 using var bytes = new MemoryStream();
                 bytes.Write(s_magic);
                 foreach ((byte kind, byte[] body) in records)
@@ -219,6 +218,15 @@ internal sealed class RecordFile : IDisposable
         }
 
         return at;
+    }
+
+    /// <summary>For its owner alone: people's prompts are in it.</summary>
+    private static void Protect(SafeFileHandle file)
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
     }
 
     private static byte[] ToRecord(byte kind, ReadOnlySpan<byte> body)

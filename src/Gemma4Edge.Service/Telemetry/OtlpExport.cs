@@ -11,12 +11,12 @@ namespace Gemma4Edge.Service.Telemetry;
 internal sealed class OtlpExport(string node) : IHostedService, IDisposable
 {
     private const string ServiceName = "gemma4edge";
+    private static readonly string[] s_endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"];
     private static readonly TimeSpan s_lastExport = TimeSpan.FromSeconds(3);
     private MeterProvider? _provider;
 
     /// <summary>Whether a collector is named.</summary>
-    public static bool IsConfigured => new[] { "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" }
-        .Any(name => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable(name)));
+    public static bool IsConfigured => s_endpoints.Any(name => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable(name)));
 
     /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken)

@@ -138,7 +138,7 @@ public class BridgeTests
         Assert.Equal(0, node.Model.Served.Queue.Count);
         await outsider.PublishAsync("cancel", """{"id":"run"}""");
         Assert.Equal(("run", "cancelled"), Failure(await outsider.NextJsonAsync(Outsider.Reply)));
-        Assert.Empty((await outsider.DrainAsync()).Where(message => message.Topic == Outsider.Reply));
+        Assert.DoesNotContain(await outsider.DrainAsync(), message => message.Topic == Outsider.Reply);
         Assert.DoesNotContain(node.Model.Seen, request => request.Id.StartsWith("late", StringComparison.Ordinal));
     }
 

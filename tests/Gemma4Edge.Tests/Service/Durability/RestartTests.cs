@@ -160,7 +160,7 @@ public sealed class RestartTests : IDisposable
         string state = Path.Combine(_state, "new", "state");
         await using (await StartAsync(null, state))
         {
-            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path.Combine(state, RequestLedger.FileName)));
+            Assert.Equal(0, Run("sh", "-c", $"[ $(stat -c %a '{Path.Combine(state, RequestLedger.FileName)}') = 600 ]"));
         }
     }
 
