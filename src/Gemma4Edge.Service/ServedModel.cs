@@ -38,4 +38,7 @@ internal sealed record ServedModel(RequestQueue Queue, EngineMetrics Metrics, No
 
     /// <summary>Why no request is taken now; null = they are.</summary>
     public Func<GenerationFailure?> Refusal { get; init; } = () => null;
+
+    /// <summary>What the device's firmware holds back; null = it does not tell.</summary>
+    public Func<Throttling?> Throttled { get; init; } = () => null;
 }

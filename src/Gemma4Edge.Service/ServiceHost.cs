@@ -107,7 +107,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         var device = new DeviceMonitor(new SystemFiles(options.Telemetry.SystemRoot ?? "/"), served.Residency, TimeProvider.System);
         NodeGuard? guard = null;
-        served = served with { Refusal = () => guard?.Refusal, Hindrance = () => guard?.Hindrance };
+        served = served with { Refusal = () => guard?.Refusal, Hindrance = () => guard?.Hindrance, Throttled = () => device.Readings.Throttled };
         RequestLedger ledger = OpenLedger(options.Store.State);
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         // whatever the host would log of a failure is thrown, too
@@ -145,6 +145,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         IHost host = builder.Build();
         MqttBridge bridge = host.Services.GetRequiredService<MqttBridge>();
         guard = new NodeGuard(options.Model, served, device, host.Services.GetRequiredService<ILogger<NodeGuard>>());
+        guard.Look(); // before the first request
         NodeMetrics.Observe(served.Metrics, device, served.Queue, () => bridge.Reconnects);
         served.Metrics.Observe(MetricTable.ComputeThreads, () => served.Info.Threads is null ? null : guard.Threads);
         ILogger<ServiceHost> log = host.Services.GetRequiredService<ILogger<ServiceHost>>();

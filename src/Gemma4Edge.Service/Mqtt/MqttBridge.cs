@@ -37,7 +37,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _ledger = ledger;
         _log = log;
         _topics = new NodeTopics(options.Mqtt.Node);
-        _state = new NodeState(options, served.Sampling, served.Tools, served.Info, served.Queue);
+        _state = new NodeState(options, served.Sampling, served.Tools, served.Info, served.Queue) { Throttled = served.Throttled };
         var parser = new RequestParser(_topics, new ReplyTopic(_topics, options.Mqtt.ReplyPrefixes));
         _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
@@ -72,6 +72,9 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         SetTools(to.Tools, [.. tools.Select(tool => tool.Definition)], ToolFiles.Acting(tools, to.Tools));
         AnnounceAgain();
     }
+
+    /// <summary>Something of the state has changed that is not the bridge's.</summary>
+    public void TouchState() => _state.Touch();
 
     /// <summary>Publishes the node's facts anew, now that more of them are known.</summary>
     public void Announce(NodeInfo info)

@@ -2,6 +2,7 @@ using System.Threading.Channels;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Telemetry;
 
 namespace Gemma4Edge.Service.Mqtt;
 
@@ -9,6 +10,9 @@ namespace Gemma4Edge.Service.Mqtt;
 /// <remarks>Thread-safe.</remarks>
 internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSampling, IReadOnlyList<ToolDefinition> tools, NodeInfo info, RequestQueue queue)
 {
+    /// <summary>What the device's firmware holds back; null = it does not tell.</summary>
+    public Func<Throttling?> Throttled { get; init; } = () => null;
+
     private readonly Lock _lock = new();
     private readonly Channel<bool> _changed = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private bool _enabled = true;
@@ -106,7 +110,7 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
     {
         lock (_lock)
         {
-            return Payloads.State(_unfinished > 0, queue.Count, _enabled, _defaults, info.Model, _last);
+            return Payloads.State(_unfinished > 0, queue.Count, _enabled, _defaults, info.Model, _last, Throttled());
         }
     }
 

@@ -81,7 +81,7 @@ internal static class Payloads
     });
 
     /// <summary>The <c>state</c> topic.</summary>
-    public static byte[] State(bool busy, int queue, bool enabled, RequestDefaults defaults, string model, (string Id, GenerationResult Result)? last) => Object(json =>
+    public static byte[] State(bool busy, int queue, bool enabled, RequestDefaults defaults, string model, (string Id, GenerationResult Result)? last, Throttling? throttled) => Object(json =>
     {
         json.WriteBoolean("busy", busy);
         json.WriteNumber("queue", queue);
@@ -90,6 +90,11 @@ internal static class Payloads
         json.WriteString("model", model);
         json.WriteNumber("max_tokens", defaults.MaxTokens);
         json.WriteNumber("temperature", defaults.Sampling.Temperature);
+        if (throttled is { } bits)
+        {
+            TelemetryPayload.WriteThrottled(json, bits);
+        }
+
         if (last is not var (id, result))
         {
             return;

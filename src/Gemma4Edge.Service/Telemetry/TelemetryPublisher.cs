@@ -33,8 +33,15 @@ internal sealed class TelemetryPublisher(ServiceOptions options, ServedModel ser
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        Throttling? last = device.Readings.Throttled;
         do
         {
+            if (device.Readings.Throttled is var now && now != last)
+            {
+                last = now;
+                bridge.TouchState();
+            }
+
             Publish();
         }
         while (await _timer.WaitForNextTickAsync(stoppingToken).ConfigureAwait(false));

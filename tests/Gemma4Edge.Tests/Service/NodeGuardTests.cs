@@ -79,8 +79,15 @@ public sealed class NodeGuardTests : IDisposable
         JsonElement error = (await outsider.EventsAsync())[^1].GetProperty("error");
         Assert.Equal("overheated", error.GetProperty("code").GetString());
 
+        await using Outsider watcher = await Outsider.ConnectAsync(node.Port, "gemma4edge/kitchen/state");
+        JsonElement state = await watcher.NextJsonAsync("state");
+        Assert.Equal("""{"bits":4,"now":["throttled"],"since_boot":[]}""", state.GetProperty("throttled").GetRawText());
+        device.With("/sys/devices/platform/soc/soc:firmware/get_throttled", "40000\n");
+        await watcher.NextAsync("state", text => text.Contains("\"now\":[],\"since_boot\":[\"throttled\"]", StringComparison.Ordinal));
+        device.With("/sys/devices/platform/soc/soc:firmware/get_throttled", "4\n");
+
         device.With("/sys/class/thermal/thermal_zone0/temp", "60000\n");
-        JsonElement telemetry = await outsider.NextJsonAsync("telemetry", text => text.Contains("\"cpu_celsius\":60", StringComparison.Ordinal));
+        JsonElement telemetry = await outsider.NextJsonAsync("telemetry", text => text.Contains("\"cpu_celsius\":60", StringComparison.Ordinal) && text.Contains("\"bits\":4", StringComparison.Ordinal));
         Assert.Equal("""{"bits":4,"now":["throttled"],"since_boot":[]}""", telemetry.GetProperty("throttled").GetRawText());
         string type = "error";
         for (int i = 0; type == "error"; i++) // the guard looks once a second
