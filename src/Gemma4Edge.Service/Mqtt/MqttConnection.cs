@@ -54,6 +54,7 @@ internal sealed partial class MqttConnection(
     {
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
         _client.DisconnectedAsync += OnDisconnectedAsync;
+        Task answering = AnswerAsync(_stopping.Token); // already now: a broker whose deliveries wait for answers delivers no probe
         await ConnectAsync(cancellation).ConfigureAwait(false);
         LogConnected(options.Address);
         if (options.PasswordFile is not null && !options.Address.Tls && !options.Address.IsLoopback)
@@ -61,7 +62,7 @@ internal sealed partial class MqttConnection(
             LogReadable(options.Address);
         }
 
-        Completion = RunAsync(_stopping.Token);
+        Completion = RunAsync(answering, _stopping.Token);
     }
 
     /// <summary>Publishes one message at once, past the outbox, and returns when the broker has taken it (at QoS 0: when it was sent).</summary>
@@ -111,11 +112,11 @@ internal sealed partial class MqttConnection(
         _client.Dispose();
     }
 
-    private async Task RunAsync(CancellationToken stopping)
+    private async Task RunAsync(Task answering, CancellationToken stopping)
     {
         try
         {
-            await (await Task.WhenAny(_broken.Task, PublishAsync(stopping), KeepConnectedAsync(stopping), AnswerAsync(stopping)).ConfigureAwait(false)).ConfigureAwait(false);
+            await (await Task.WhenAny(_broken.Task, PublishAsync(stopping), KeepConnectedAsync(stopping), answering).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {

@@ -92,9 +92,20 @@ public class ConnectionTests
         }
 
         await using Outsider outsider = await Outsider.ConnectAsync(broker.Port, Outsider.Reply);
-        await outsider.PublishAsync("request", """{"id":"early","prompt":"hi"}""", Outsider.Reply);
+        string[] ids = [.. Enumerable.Range(0, 60).Select(i => $"early-{i}")]; // more than the broker delivers without an answer
+        foreach (string id in ids)
+        {
+            await outsider.PublishAsync("request", $$"""{"id":"{{id}}","prompt":"hi"}""", Outsider.Reply);
+        }
+
         await using TestNode back = await TestNode.StartAsync(broker);
-        Assert.Equal("early", (await outsider.NextJsonAsync(Outsider.Reply)).GetProperty("id").GetString());
+        List<string> answered = [];
+        while (answered.Count < ids.Length)
+        {
+            answered.Add((await outsider.NextJsonAsync(Outsider.Reply)).GetProperty("id").GetString()!);
+        }
+
+        Assert.Equal(ids.Order(StringComparer.Ordinal), answered.Order(StringComparer.Ordinal));
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Gemma4Edge.Service.Durability;
 
 namespace Gemma4Edge.Tests.Service.Durability;
 
@@ -40,9 +41,19 @@ public sealed class KillTests : IDisposable
             node = await StartAsync(broker, outsider, finals);
         }
 
-        while (sent.Exists(id => !finals.ContainsKey(id)))
+        try
         {
-            Note(await outsider.NextJsonAsync(Outsider.Reply), finals);
+            while (sent.Exists(id => !finals.ContainsKey(id)))
+            {
+                Note(await outsider.NextJsonAsync(Outsider.Reply), finals);
+            }
+        }
+        catch (OperationCanceledException) when (!TestContext.Current.CancellationToken.IsCancellationRequested)
+        {
+            node.Dispose();
+            using var ledger = new RequestLedger(_folder, TimeProvider.System);
+            string open = string.Join(", ", ledger.Open().Select(entry => $"{entry.Id}: {entry.Starts} starts, final {entry.Final is not null}"));
+            Assert.Fail($"No answer to {string.Join(", ", sent.Where(id => !finals.ContainsKey(id)))}. Open in the journal: {open}");
         }
 
         node.Dispose();
