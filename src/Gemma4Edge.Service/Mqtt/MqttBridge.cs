@@ -187,14 +187,15 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     }
 
     /// <summary>Takes what arrives, and acts on it before it returns.</summary>
-    /// <returns>Ends when what was let in survives the machine: before that, nobody may be told that it arrived.</returns>
+    /// <returns>Ends when what was let in survives the machine, and what was refused has been told: before that, nobody may be told that it arrived.</returns>
     internal Task Receive(InboundMessage message)
     {
+        Task told;
         lock (_receiving) // the embedded broker's clients come on threads of their own
         {
             try
             {
-                OnReceived(message);
+                told = OnReceived(message);
             }
             catch (Exception bug) // the broker would close the sender's connection and go on; nothing here knows what broke, so the process must end
             {
@@ -203,38 +204,33 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             }
         }
 
-        return message.Pool || _topics.IsInbound(message.Topic) ? _ledger.DurableAsync() : Task.CompletedTask;
+        return message.Pool || _topics.IsInbound(message.Topic) ? Task.WhenAll(told, _ledger.DurableAsync()) : Task.CompletedTask;
     }
 
-    private void OnReceived(InboundMessage message)
+    private Task OnReceived(InboundMessage message)
     {
         if (message.Topic == _discovery?.Status)
         {
             _ = message.Payload.Span.SequenceEqual("online"u8) && _births.Writer.TryWrite(true);
+            return Task.CompletedTask;
         }
-        else if (message.Retained)
+
+        if (!message.Pool && !_topics.IsInbound(message.Topic))
         {
-            if (message.Pool || _topics.IsInbound(message.Topic)) // the embedded broker hands in everything, the node's own state too
-            {
-                LogRetained(message.Topic); // it would act again at every start
-            }
+            return Task.CompletedTask; // the embedded broker hands in everything, the node's own state too
         }
-        else if (message.Topic == _topics.Request || message.Topic == _topics.PromptSet || message.Pool)
+
+        if (message.Retained)
         {
-            _intake.Accept(message);
+            LogRetained(message.Topic); // it would act again at every start
+            return Task.CompletedTask;
         }
-        else if (message.Topic == _topics.Cancel)
-        {
-            Command(message, "id", id => Cancel(id?.Text()));
-        }
-        else if (message.Topic == _topics.SessionClear)
-        {
-            Command(message, "session", session => _served.ClearSessions(session is { } given ? RequestParser.CheckedSession(given) : null));
-        }
-        else if (_topics.ConfigKey(message.Topic) is { } key)
-        {
-            Configure(key, message);
-        }
+
+        return message.Topic == _topics.Request || message.Topic == _topics.PromptSet || message.Pool ? _intake.Accept(message)
+            : message.Topic == _topics.Cancel ? Command(message, "id", id => Cancel(id?.Text()))
+            : message.Topic == _topics.SessionClear ? Command(
+                message, "session", session => _served.ClearSessions(session is { } given ? RequestParser.CheckedSession(given) : null))
+            : Configure(_topics.ConfigKey(message.Topic)!, message);
     }
 
     private void Cancel(string? id)
@@ -244,7 +240,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     }
 
     /// <summary>Runs a command whose payload is a JSON object with at most one member that counts.</summary>
-    private void Command(InboundMessage message, string member, Action<JsonAt?> run) => Try(message, () =>
+    private Task Command(InboundMessage message, string member, Action<JsonAt?> run) => Try(message, () =>
     {
         using JsonDocument document = JsonDocument.Parse(message.Payload, new JsonDocumentOptions { MaxDepth = RequestParser.MaxDepth });
         JsonAt.Parse(document.RootElement, "payload", json =>
@@ -254,7 +250,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         });
     });
 
-    private void Configure(string key, InboundMessage message) => Try(message, () =>
+    private Task Configure(string key, InboundMessage message) => Try(message, () =>
     {
         string value = Encoding.UTF8.GetString(message.Payload.Span);
         switch (key)
@@ -285,7 +281,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     });
 
     /// <summary>Runs a command; a payload that cannot be read is answered on the node's response topic.</summary>
-    private void Try(InboundMessage message, Action run)
+    private Task Try(InboundMessage message, Action run)
     {
         try
         {
@@ -295,11 +291,12 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
             }
 
             run();
+            return Task.CompletedTask;
         }
         catch (Exception e) when (e is JsonException or FormatException)
         {
             LogBadCommand(message.Topic, e.Message);
-            _intake.Refuse(new ParsedRequest(new ReplyAddress(_topics.Response, message.CorrelationData)), new GenerationFailure(FailureCode.BadRequest, $"{message.Topic}: {e.Message}", "The README lists what each topic takes."));
+            return _intake.Refuse(new ParsedRequest(new ReplyAddress(_topics.Response, message.CorrelationData)), new GenerationFailure(FailureCode.BadRequest, $"{message.Topic}: {e.Message}", "The README lists what each topic takes."));
         }
     }
 

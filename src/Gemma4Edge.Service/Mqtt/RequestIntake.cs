@@ -11,16 +11,17 @@ namespace Gemma4Edge.Service.Mqtt;
 internal sealed partial class RequestIntake(
     ServedModel served, NodeTopics topics, RequestParser parser, RequestLedger ledger, Outbox outbox, NodeState state, ILogger log)
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
     private bool _isStopping;
 
     /// <summary>Takes a request that arrived.</summary>
-    public void Accept(InboundMessage message)
+    /// <returns>Ends when a refusal has been told: nothing else remembers it. What was let in is in the ledger.</returns>
+    public Task Accept(InboundMessage message)
     {
         ParsedRequest parsed = Parse(message);
         if (parsed.Failure is { } failure)
         {
-            Refuse(parsed, failure);
-            return;
+            return Refuse(parsed, failure);
         }
 
         if (message.Topic == topics.PromptSet)
@@ -34,22 +35,16 @@ internal sealed partial class RequestIntake(
         LedgerEntry? known = null;
         switch (canRepeat ? ledger.Look(key, message.Payload.Span, out known) : Delivery.New)
         {
-            case Delivery.New:
-                Enqueue(parsed, key, message);
-                break;
             case Delivery.Running:
                 LogDuplicate(parsed.Id!);
-                break;
+                return Task.CompletedTask;
             case Delivery.Finished:
                 LogDuplicate(parsed.Id!);
-                outbox.Add(new OutboundMessage(known!.Final!.Topic, known.Final.Payload) { Correlation = parsed.Reply.Correlation, Retain = known.Final.Retain });
-                break;
-            case Delivery.Conflict when parsed.DuplicateKey is null:
-                Enqueue(parsed, key, message); // another message under a number that was used before
-                break;
-            case Delivery.Conflict:
-                Refuse(parsed, RequestParser.BadRequest($"request.id: '{parsed.Id}' named another request within the last 10 minutes."));
-                break;
+                return Tell(new OutboundMessage(known!.Final!.Topic, known.Final.Payload) { Correlation = parsed.Reply.Correlation, Retain = known.Final.Retain });
+            case Delivery.Conflict when parsed.DuplicateKey is not null:
+                return Refuse(parsed, RequestParser.BadRequest($"request.id: '{parsed.Id}' named another request within the last 10 minutes."));
+            default: // new, or another message under a number that was used before
+                return Enqueue(parsed, key, message);
         }
     }
 
@@ -77,28 +72,38 @@ internal sealed partial class RequestIntake(
     }
 
     /// <summary>Answers a request, or a command, that is not let in.</summary>
-    public void Refuse(ParsedRequest parsed, GenerationFailure failure, double? retryAfterMs = null)
+    /// <returns>Ends when the broker has the answer, or has taken too long: whoever sent the request is not told before that it arrived, so that a
+    /// refusal cannot get lost between the two. The limit keeps a broker that waits for the node from waiting for ever.</returns>
+    public Task Refuse(ParsedRequest parsed, GenerationFailure failure, double? retryAfterMs = null)
     {
         served.Metrics.RequestFailed(failure);
         if (!outbox.HasRoom)
         {
             LogNoRoom(parsed.Reply.Topic); // somebody sends nonsense faster than the broker takes the answers
-            return;
+            return Task.CompletedTask;
         }
 
-        outbox.Add(new OutboundMessage(parsed.Reply.Topic, ErrorOf(parsed, failure, retryAfterMs)) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer(parsed) });
+        Task told = Tell(new OutboundMessage(parsed.Reply.Topic, ErrorOf(parsed, failure, retryAfterMs)) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer(parsed) });
         outbox.TryAddPassing(new OutboundMessage(topics.Event, Payloads.Object(json =>
         {
             json.WriteString("event_type", "failed");
             json.WriteString("id", parsed.Id);
             json.WriteString("code", Payloads.WireName(failure.Code));
         })));
+        return told;
+    }
+
+    private Task Tell(OutboundMessage message)
+    {
+        var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        outbox.Add(message with { Answered = answered.SetResult });
+        return Task.WhenAny(answered.Task, Task.Delay(s_patience));
     }
 
     private ParsedRequest Parse(InboundMessage message) =>
         message.Topic == topics.PromptSet ? parser.ParsePrompt(message, state.Defaults) : parser.Parse(message, state.Defaults);
 
-    private void Enqueue(ParsedRequest parsed, string key, InboundMessage message)
+    private Task Enqueue(ParsedRequest parsed, string key, InboundMessage message)
     {
         bool isKept = ledger.IsDurable && !message.Pool;
         GenerationFailure? refusal = _isStopping && !isKept ? Failures.Interrupted
@@ -108,8 +113,7 @@ internal sealed partial class RequestIntake(
             : null;
         if (refusal is not null)
         {
-            Refuse(parsed, refusal, refusal.Code == FailureCode.QueueFull ? 1000 * served.Metrics.Reader.Recent(MetricTable.RequestDuration)?.P50 : null);
-            return;
+            return Refuse(parsed, refusal, refusal.Code == FailureCode.QueueFull ? 1000 * served.Metrics.Reader.Recent(MetricTable.RequestDuration)?.P50 : null);
         }
 
         LedgerEntry entry;
@@ -120,14 +124,15 @@ internal sealed partial class RequestIntake(
         catch (IOException full)
         {
             LogNoSpace(full.Message);
-            Refuse(parsed, Failures.NoSpace);
-            return;
+            return Refuse(parsed, Failures.NoSpace);
         }
 
         if (!_isStopping)
         {
             Queue(parsed, entry, message.Pool, isRestarted: false);
         }
+
+        return Task.CompletedTask;
     }
 
     private void Resume(LedgerEntry entry)

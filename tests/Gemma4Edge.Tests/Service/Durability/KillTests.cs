@@ -35,7 +35,7 @@ public sealed class KillTests : IDisposable
                 await outsider.PublishAsync("request", $$"""{"id":"{{id}}","prompt":"{{prompt}}","stream":{{(i % 2 == 0 ? "true" : "false")}},"reply_to":"{{Outsider.Reply}}"}""");
             }
 
-            await Task.Delay(random.Next(150), TestContext.Current.CancellationToken);
+            await Task.Delay(random.Next(300), TestContext.Current.CancellationToken);
             node.Kill();
             node.Dispose();
             node = await StartAsync(broker, outsider, finals);
@@ -53,7 +53,7 @@ public sealed class KillTests : IDisposable
             node.Dispose();
             using var ledger = new RequestLedger(_folder, TimeProvider.System);
             string open = string.Join(", ", ledger.Open().Select(entry => $"{entry.Id}: {entry.Starts} starts, final {entry.Final is not null}"));
-            Assert.Fail($"No answer to {string.Join(", ", sent.Where(id => !finals.ContainsKey(id)))}. Open in the journal: {open}");
+            Assert.Fail($"No answer to {string.Join(", ", sent.Where(id => !finals.ContainsKey(id)))}. Open in the journal: {open}. {string.Join(", ", finals.CountBy(final => final.Value))}");
         }
 
         node.Dispose();
@@ -61,9 +61,9 @@ public sealed class KillTests : IDisposable
         Assert.Equal(acts.Distinct(), acts);
         ILookup<string, string> outcomes = finals.ToLookup(final => final.Value, final => final.Key);
         TestContext.Current.TestOutputHelper!.WriteLine($"{s_kills} kills, {sent.Count} prompts: {string.Join(", ", outcomes.Select(o => $"{o.Count()} {o.Key}"))}; {acts.Length} acts");
-        Assert.All(outcomes, outcome => Assert.Contains(outcome.Key, (string[])["done", "interrupted", "internal"]));
+        Assert.All(outcomes, outcome => Assert.Contains(outcome.Key, (string[])["done", "interrupted", "internal", "queue_full"]));
         Assert.All(outcomes["interrupted"], id => Assert.EndsWith("-1", id, StringComparison.Ordinal)); // only what may have acted
-        Assert.True(outcomes["done"].Count() >= sent.Count / 2);
+        Assert.True(outcomes["done"].Count() >= sent.Count / 4);
     }
 
     /// <summary>A prompt that kills the process is tried twice, then told; the others are answered.</summary>
