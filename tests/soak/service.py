@@ -52,7 +52,7 @@ def status(pid, key):
 def mosquitto():
     port = free_port()
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
-        conf.write(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+        conf.write(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n")
         conf.flush()
         process = subprocess.Popen(["/usr/sbin/mosquitto", "-c", conf.name], stderr=subprocess.DEVNULL)
         try:
@@ -102,6 +102,7 @@ class Client:
         self.mqtt = mqtt.Client(client_id=self.name)
         self.mqtt.on_message = self.on_message
         self.mqtt.connect("127.0.0.1", port)
+        self.mqtt.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.mqtt.subscribe([(f"gemma4edge/reply/{self.name}", 1), (f"gemma4edge/{NODE}/availability", 1)])
         self.mqtt.loop_start()
 
