@@ -2,6 +2,7 @@ using System.Globalization;
 using Gemma4Edge.Kernels;
 using Gemma4Edge.Model.ModelFile;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Telemetry;
 using MQTTnet;
@@ -135,7 +136,17 @@ public sealed class Doctor(SystemFiles files)
             return new("state", CheckStatus.Warning, "none", "Requests that wait are lost when the process dies: set Store:State to a folder.");
         }
 
-        long free = new DriveInfo(Path.GetFullPath(state)).AvailableFreeSpace;
+        long free;
+        try
+        {
+            StateFolder.TryWrite(state);
+            free = new DriveInfo(StateFolder.Nearest(state)).AvailableFreeSpace;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return new("state", CheckStatus.Error, state, $"{e.Message} Name a folder in Store:State that the service's user can write to.");
+        }
+
         string value = $"{state}, {ByteSize.Text(free)} free";
         return free < LeastDiskBytes ? new("state", CheckStatus.Error, value, $"Requests need {ByteSize.Text(LeastDiskBytes)}: free some space.")
             : free < FewDiskBytes ? new("state", CheckStatus.Warning, value, "Free some space before it runs out.")

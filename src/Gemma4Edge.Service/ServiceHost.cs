@@ -39,21 +39,33 @@ public sealed partial class ServiceHost : IAsyncDisposable
         _owned = owned;
     }
 
-    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: tools, the model's header.</summary>
+    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: tools, the model's header, the memory; and whether the state directory can be used.</summary>
     /// <exception cref="ConfigurationException">An option does not fit the model or the machine; a file cannot be read.</exception>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
+    /// <exception cref="InsufficientMemoryException">No context fits into the memory budget.</exception>
     public static void Check(ServiceOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         _ = ToolFiles.Load(options.Tools);
+        _ = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));
         Explained(options.Model, () =>
         {
             _ = CpuKernels.Select(options.Model.Kernel);
             using LoadedModel model = LoadedModel.Open(options.Model.Path);
-            KvCache.Check(model.Config, options.Model.Kv);
             _ = model.BytesPerTokenWith(options.Model.Head);
             return true;
         });
+        try
+        {
+            if (options.Store.State is { } state)
+            {
+                StateFolder.TryWrite(state);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw StateFolder.Unusable(options.Store.State, e);
+        }
     }
 
     /// <summary>Opens the model and puts the service together; nothing listens yet.</summary>
@@ -287,7 +299,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            throw new ConfigurationException($"The state directory {state} cannot be used: {e.Message} Expected a folder that only this node writes to.", e);
+            throw StateFolder.Unusable(state, e);
         }
     }
 

@@ -27,6 +27,7 @@ public sealed class ConfigTests
     [InlineData("""{"Tools":{"Path":"CONFIG"}}""", 2, "tool")]
     [InlineData("""{"Model":{"Path":"CONFIG"}}""", 3, "CONFIG")]
     [InlineData("""{"Model":{"KvLayers":["77=f32"]}}""", 2, "77")]
+    [InlineData("""{"Model":{"MemoryBudget":"1MiB"}}""", 5, "the memory budget is 1.05 MB")]
     public async Task Check_EndsAsServeWould(string json, int code, string named)
     {
         using var config = new TempFile();
@@ -39,5 +40,22 @@ public sealed class ConfigTests
         Assert.Equal((code, ""), (check.Code, check.Output));
         Assert.Contains(named.Replace("CONFIG", config.Path, StringComparison.Ordinal), check.Error, StringComparison.Ordinal);
         Assert.Equal((serve.Code, serve.Error), (check.Code, check.Error));
+    }
+
+    [Theory]
+    [InlineData("/proc/nothing")]
+    [InlineData("CONFIG/state")]
+    public async Task Check_EndsAsServeWould_WhereNoStateCanBeKept(string state)
+    {
+        using var config = new TempFile();
+        state = state.Replace("CONFIG", config.Path, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(config.Path, $$"""{"Store":{"State":"{{state}}"} }""", TestContext.Current.CancellationToken);
+
+        foreach (string[] verb in (string[][])[["config", "check"], ["serve", "--broker", "embedded"]])
+        {
+            CliResult result = await TestCli.RunAsync([.. verb, "--config", config.Path, "--model", TestData.DemoModel]);
+            Assert.Equal((2, ""), (result.Code, result.Output));
+            Assert.Contains($"The state directory {state} cannot be used", result.Error, StringComparison.Ordinal);
+        }
     }
 }

@@ -47,6 +47,24 @@ public sealed class DoctorTests
         Assert.Equal("error", checks["broker"].GetProperty("status").GetString());
     }
 
+    [Theory]
+    [InlineData("FOLDER/new/state", "ok|warning")]
+    [InlineData("FOLDER/file/state", "error")]
+    [InlineData("/proc/nothing/state", "error")]
+    public async Task StateDirectory_IsTried_AndNotMade(string state, string status)
+    {
+        string folder = Directory.CreateTempSubdirectory().FullName;
+        await File.WriteAllTextAsync(Path.Combine(folder, "file"), "", TestContext.Current.CancellationToken);
+        using var config = new TempFile([$$"""{"Store":{"State":"{{state.Replace("FOLDER", folder, StringComparison.Ordinal)}}"} }"""]);
+        CliResult result = await TestCli.RunAsync("doctor", "--config", config.Path, "--model", TestData.DemoModel, "--json");
+
+        Dictionary<string, JsonElement> checks = Checks(result);
+        Assert.Equal(9, checks.Count);
+        Assert.Matches($"^({status})$", checks["state"].GetProperty("status").GetString());
+        Assert.Equal(["file"], Directory.GetFileSystemEntries(folder).Select(Path.GetFileName));
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Fact]
     public async Task WrongConfiguration_IsAnErrorAmongTheOthers()
     {
