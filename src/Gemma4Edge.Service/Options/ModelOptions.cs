@@ -58,6 +58,7 @@ public sealed record ModelOptions
     /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
     internal static ModelOptions Read(OptionReader reader)
     {
+        var defaults = new ModelOptions { Path = "" };
         var model = new ModelOptions
         {
             Path = reader.Text("Path", "", "a GGUF file or a Hugging Face folder")!,
@@ -74,11 +75,17 @@ public sealed record ModelOptions
             IsKvFree = reader.Text("Kv", KvCacheFormat.Auto) == KvCacheFormat.Auto,
             MemoryBudget = ReadBudget(reader),
             LeastAvailableBytes = reader.Whole("LeastAvailableMiB", 64, 0, 1 << 20) * (1L << 20),
-            MostMemoryPressure = reader.Number("MostMemoryPressure", 0, 100) ?? new ModelOptions { Path = "" }.MostMemoryPressure,
-            HotCelsius = reader.Number("HotCelsius", 20, 150) ?? new ModelOptions { Path = "" }.HotCelsius,
-            CriticalCelsius = reader.Number("CriticalCelsius", 20, 150) ?? new ModelOptions { Path = "" }.CriticalCelsius,
+            MostMemoryPressure = reader.Number("MostMemoryPressure", defaults.MostMemoryPressure, 0, 100),
+            HotCelsius = reader.Number("HotCelsius", defaults.HotCelsius, 20, 150),
+            CriticalCelsius = reader.Number("CriticalCelsius", defaults.CriticalCelsius, 20, 150),
         };
         reader.RefuseOthers();
+        if (model.HotCelsius >= model.CriticalCelsius)
+        {
+            throw new ConfigurationException(FormattableString.Invariant(
+                $"Model:HotCelsius is {model.HotCelsius} and Model:CriticalCelsius is {model.CriticalCelsius}; expected HotCelsius below CriticalCelsius: a hot node computes with half of its threads before it refuses requests."));
+        }
+
         return model.Path.Length > 0 ? model : throw new ConfigurationException(
             "Model:Path is missing; expected a GGUF file or a Hugging Face folder: set it in the configuration, or start with --model.");
     }

@@ -81,6 +81,7 @@ public sealed partial record MqttOptions
     internal static MqttOptions Read(OptionReader reader, string? credentials)
     {
         const string File = "a file that can be read";
+        string? credential = SystemdCredential(credentials);
         var defaults = new MqttOptions();
         var mqtt = new MqttOptions
         {
@@ -89,7 +90,7 @@ public sealed partial record MqttOptions
             EmbeddedPort = reader.Whole("EmbeddedPort", defaults.EmbeddedPort, 1, 65535),
             Node = reader.Text("Node", defaults.Node, "1 to 64 of A-Z a-z 0-9 _ - and not fleet or reply", IsNodeName)!,
             User = reader.Text("User", null),
-            PasswordFile = reader.Text("PasswordFile", SystemdCredential(credentials), File, System.IO.File.Exists),
+            PasswordFile = reader.Text("PasswordFile", credential, File, System.IO.File.Exists),
             CaFile = reader.Text("CaFile", null, File, System.IO.File.Exists),
             ClientCertificateFile = reader.Text("ClientCertificateFile", null, File, System.IO.File.Exists),
             ClientKeyFile = reader.Text("ClientKeyFile", null, File, System.IO.File.Exists),
@@ -99,6 +100,11 @@ public sealed partial record MqttOptions
             SessionExpirySeconds = reader.Whole("SessionExpirySeconds", defaults.SessionExpirySeconds, 0, int.MaxValue),
         };
         reader.RefuseOthers();
+        if (credential is not null && mqtt.PasswordFile == credential)
+        {
+            reader.Supersede("PasswordFile", credential, "systemd credential");
+        }
+
         mqtt = mqtt with { User = mqtt.User ?? (mqtt.PasswordFile is null ? null : mqtt.Node) };
         mqtt.Check();
         return mqtt;

@@ -39,6 +39,24 @@ internal sealed class OptionReader(IConfigurationRoot root, string section, Dict
         return value;
     }
 
+    /// <summary>A number in a range; <paramref name="fallback"/> where the key is absent.</summary>
+    public float Number(string key, float fallback, float min, float max)
+    {
+        float value = Number(key, min, max) ?? fallback;
+        Record(key, value.ToString(CultureInfo.InvariantCulture));
+        return value;
+    }
+
+    /// <summary>Notes that a key's value in force is from outside of the configuration.</summary>
+    public void Supersede(string key, string text, string source)
+    {
+        if (values is not null)
+        {
+            string path = $"{section}:{key}";
+            values[path] = new OptionValue(path, Quoted(OptionValue.Shown(key, text)), source);
+        }
+    }
+
     /// <summary>True or false.</summary>
     public bool Flag(string key, bool fallback)
     {

@@ -8,12 +8,20 @@ public sealed record StoreOptions
 
     /// <summary>Reads and checks the section.</summary>
     /// <exception cref="ConfigurationException">A key or a value is wrong.</exception>
-    internal static StoreOptions Read(OptionReader reader)
+    internal static StoreOptions Read(OptionReader reader) => Read(reader, Environment.GetEnvironmentVariable("STATE_DIRECTORY"));
+
+    /// <summary>The same, with systemd's state directories.</summary>
+    internal static StoreOptions Read(OptionReader reader, string? stateDirectories)
     {
         // systemd's own word comes first: the unit owns that folder; several are separated by colons
-        string? given = Environment.GetEnvironmentVariable("STATE_DIRECTORY")?.Split(':')[0] is { Length: > 0 } folder ? folder : null;
+        string? given = stateDirectories?.Split(':')[0] is { Length: > 0 } folder ? folder : null;
         string? configured = reader.Text("State", null, "a folder, which is made where there is none", value => !File.Exists(value));
         reader.RefuseOthers();
+        if (given is not null)
+        {
+            reader.Supersede("State", given, "systemd STATE_DIRECTORY");
+        }
+
         return new StoreOptions { State = given ?? configured };
     }
 }

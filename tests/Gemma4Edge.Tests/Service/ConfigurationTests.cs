@@ -190,15 +190,46 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Contains(problem, Assert.Throws<ConfigurationException>(() => Read()).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("""{"CriticalCelsius":70}""", "Model:HotCelsius is 80 and Model:CriticalCelsius is 70")]
+    [InlineData("""{"HotCelsius":60.5,"CriticalCelsius":60.5}""", "Model:HotCelsius is 60.5 and Model:CriticalCelsius is 60.5")]
+    public void HotIsBelowCritical(string model, string problem)
+    {
+        Write("10.json", $$"""{"Model":{{model}}}""");
+        Assert.Contains(problem, Assert.Throws<ConfigurationException>(() => Read(("Model:Path", "m"))).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void SystemdCredential_IsThePassword_AndTheNodeTheUser()
     {
         string file = Write("mqtt-password", "secret\n");
         Write("10.json", """{"Model":{"Path":"m"},"Mqtt":{"Node":"bath","Broker":"mqtts://b"}}""");
-        var reader = new OptionReader(ServiceConfiguration.Load(_folder, []), "Mqtt");
+        Dictionary<string, OptionValue> values = [];
+        var reader = new OptionReader(ServiceConfiguration.Load(_folder, []), "Mqtt", values);
         MqttOptions mqtt = MqttOptions.Read(reader, _folder);
         Assert.Equal(("bath", file, new BrokerAddress("b", 8883, true)), (mqtt.User, mqtt.PasswordFile, mqtt.Address));
+        Assert.Equal(($"\"{file}\"", "systemd credential"), (values["Mqtt:PasswordFile"].Json, values["Mqtt:PasswordFile"].Source));
         Assert.Null(MqttOptions.Read(reader, null).User);
+    }
+
+    [Fact]
+    public void SystemdStateDirectory_IsShown_WhereItWins()
+    {
+        Write("10.json", """{"Model":{"Path":"m"},"Store":{"State":"/srv/other"}}""");
+        Dictionary<string, OptionValue> values = [];
+        var reader = new OptionReader(ServiceConfiguration.Load(_folder, []), "Store", values);
+        Assert.Equal("/var/lib/a", StoreOptions.Read(reader, "/var/lib/a:/var/lib/b").State);
+        Assert.Equal(("\"/var/lib/a\"", "systemd STATE_DIRECTORY"), (values["Store:State"].Json, values["Store:State"].Source));
+    }
+
+    [Theory]
+    [InlineData("HotCelsius", "80")]
+    [InlineData("CriticalCelsius", "90")]
+    [InlineData("MostMemoryPressure", "40")]
+    public void DefaultNumbers_AreShown(string key, string value)
+    {
+        Write("10.json", """{"Model":{"Path":"m"}}""");
+        Assert.Equal(new OptionValue($"Model:{key}", value, "default"), Read().Values.Single(shown => shown.Key == $"Model:{key}"));
     }
 
     [Fact]
