@@ -72,6 +72,7 @@ public static class ToolFiles
     {
         if (json.Find("action") is not { } action)
         {
+            DeclaredSchema.Check(definition.Parameters, json.Find("function") is { } function ? $"{function.Path}.parameters" : $"{json.Path}.parameters");
             return new DeclaredTool(definition, null, null);
         }
 

@@ -81,6 +81,10 @@ internal sealed class ToolSchema
         };
     }
 
+    /// <summary>The types that the word <c>type</c> names.</summary>
+    /// <exception cref="FormatException">There is no such type.</exception>
+    internal static string[] TypesOf(JsonAt type) => [.. (type.Value.ValueKind == JsonValueKind.Array ? type.Items() : [type]).Select(TypeName)];
+
     private static ToolSchema Read(JsonAt json)
     {
         var schema = new ToolSchema();
@@ -103,7 +107,7 @@ internal sealed class ToolSchema
         switch (word)
         {
             case "type":
-                _types = [.. _types, .. (value.Value.ValueKind == JsonValueKind.Array ? value.Items() : [value]).Select(TypeName)];
+                _types = [.. _types, .. TypesOf(value)];
                 break;
             case "nullable":
                 _types = value.Flag() ? [.. _types, "null"] : _types;

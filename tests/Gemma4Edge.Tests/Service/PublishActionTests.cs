@@ -112,6 +112,30 @@ public sealed class PublishActionTests : IDisposable
     }
 
     [Theory]
+    [InlineData("""{"name":"t","parameters":{"type":"object","properties":{"a":{"type":"strin"}}}}""", ".parameters.properties.a.type: expected object, array")]
+    [InlineData("""{"name":"t","parameters":{"type":"object","properties":{"a":{"type":"string"}},"required":["b"]}}""", ".parameters.required: 'b' is none")]
+    [InlineData("""{"name":"t","parameters":{"type":"object","properties":{"a":{"items":{"type":"int"}}}}}""", ".parameters.properties.a.items.type: expected")]
+    [InlineData("""{"name":"t","parameters":{"type":"array"}}""", ".parameters.type: expected object")]
+    [InlineData("""{"type":"function","function":{"name":"t","parameters":{"type":"object","properties":{"a":"string"}}}}""", ".function.parameters.properties.a: expected an object")]
+    [InlineData("""{"name":"t","parameters":{"type":"object","properties":{"a":{"anyOf":[{"type":"string"}]},"b":true,"c":{"format":"date"}},"required":["a","b"]}}""")]
+    [InlineData("""{"name":"t","parameters":{"type":"object","$ref":"#/x","required":["a"],"additionalProperties":{"type":"string"}}}""")]
+    [InlineData("""{"name":"t"}""")]
+    public void Schema_OfAToolThatIsOnlyDeclared_IsRefusedWherePlainlyWrong(string tool, string? problem = null)
+    {
+        string file = Path.Combine(_folder, "tool.json");
+        File.WriteAllText(file, tool);
+        Exception? thrown = Record.Exception(() => ToolFiles.Load(new ToolsOptions { Path = _folder }));
+        if (problem is null)
+        {
+            Assert.Null(thrown);
+        }
+        else
+        {
+            Assert.StartsWith($"{file}{problem}", Assert.IsType<ConfigurationException>(thrown).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
     [InlineData("home/#", "home", true)]
     [InlineData("home/#", "home/a/b", true)]
     [InlineData("home/#", "homes/a", false)]
