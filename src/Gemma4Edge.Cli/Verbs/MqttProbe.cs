@@ -28,7 +28,7 @@ internal static class MqttProbe
         verb.SetAction(async (parsed, _) =>
         {
             MqttOptions mqtt = flags.Read(parsed);
-            IReadOnlyList<TopicRight> rights = await BrokerRights.ProbeAsync(mqtt, flags.ReadHomeAssistant(parsed), terminal.Interrupted).ConfigureAwait(false);
+            IReadOnlyList<TopicRight> rights = await BrokerRights.ProbeAsync(mqtt, flags.ReadHomeAssistant(parsed), flags.ReadTools(parsed), terminal.Interrupted).ConfigureAwait(false);
             if (parsed.GetValue(json))
             {
                 JsonOutput.WriteObject(terminal.Out, writer => WriteJson(writer, mqtt, rights));

@@ -34,6 +34,10 @@ internal sealed class MqttFlags
     /// <exception cref="ConfigurationException">A file, a key or a value is wrong.</exception>
     public HomeAssistantOptions ReadHomeAssistant(ParseResult parsed) => HomeAssistantOptions.Read(Section(parsed, "HomeAssistant"));
 
+    /// <summary>Section Tools of the service's configuration.</summary>
+    /// <exception cref="ConfigurationException">A file, a key or a value is wrong.</exception>
+    public ToolsOptions ReadTools(ParseResult parsed) => ToolsOptions.Read(Section(parsed, "Tools"));
+
     private OptionReader Section(ParseResult parsed, string name) =>
         new(ServiceConfiguration.Load(parsed.GetValue(_config), [KeyValuePair.Create("Mqtt:Broker", parsed.GetValue(_broker))]), name);
 }

@@ -28,7 +28,7 @@ internal static class BrokerRights
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
 
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses the connection.</exception>
-    public static async Task<IReadOnlyList<TopicRight>> ProbeAsync(MqttOptions options, HomeAssistantOptions home, CancellationToken cancellation)
+    public static async Task<IReadOnlyList<TopicRight>> ProbeAsync(MqttOptions options, HomeAssistantOptions home, ToolsOptions tools, CancellationToken cancellation)
     {
         using IMqttClient client = new MqttClientFactory().CreateMqttClient();
         var probe = new SubscriptionProbe { Patience = s_patience };
@@ -48,13 +48,16 @@ internal static class BrokerRights
         {
             List<TopicRight> rights = await TryAllAsync(client, probe, retained, options, home, cancellation).ConfigureAwait(false);
             await client.DisconnectAsync(new MqttClientDisconnectOptions(), cancellation).ConfigureAwait(false);
-            return rights;
+            return [.. rights, .. tools.AllowTopics.Select(filter => RightOfTools(filter, options.User))];
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
         {
             throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the topics were tried; its log says why.", e);
         }
     }
+
+    private static TopicRight RightOfTools(string filter, string? user) =>
+        new(filter, false, null, $"{(user is null ? "" : $"user {user} / ")}topic write {filter}") { Unproven = "tools act there, and so would a trial" };
 
     private static async Task<List<TopicRight>> TryAllAsync(
         IMqttClient client, SubscriptionProbe probe, ConcurrentDictionary<string, MqttApplicationMessage> retained, MqttOptions options, HomeAssistantOptions home,

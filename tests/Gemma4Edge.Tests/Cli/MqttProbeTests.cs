@@ -20,9 +20,9 @@ public sealed class MqttProbeTests
         Assert.Equal(("kitchen", "kitchen"), (json.GetProperty("node").GetString(), json.GetProperty("user").GetString()));
         Dictionary<string, string> statuses = Statuses(json);
         string[] unproven = [.. statuses.Where(pair => pair.Value == "unproven").Select(pair => pair.Key)]; // a node may not give itself jobs, nor play Home Assistant
-        Assert.Equal(["gemma4edge/fleet/home/request", "homeassistant/status", "homeassistant/device/kitchen/config"], unproven);
+        Assert.Equal(["gemma4edge/fleet/home/request", "homeassistant/status", "homeassistant/device/kitchen/config", "home/+/light", "alarm/#"], unproven);
         Assert.Equal(14, statuses.Count(pair => pair.Value == "ok"));
-        Assert.Equal(17, statuses.Count);
+        Assert.Equal(19, statuses.Count);
         Assert.Equal(before, await RetainedAsync(broker));
         await person.PublishAsync("request", """{"id":"a1","prompt":"hello"}""", Outsider.Reply);
         Assert.Equal("done", (await person.NextJsonAsync(Outsider.Reply)).GetProperty("type").GetString());
@@ -43,6 +43,7 @@ public sealed class MqttProbeTests
         Assert.Matches(@"(?m)^gemma4edge/kitchen/cancel +hear +refused +in Mosquitto's acl_file: pattern readwrite gemma4edge/%u/#$", result.Output);
         Assert.Matches(@"(?m)^gemma4edge/reply/gemma4edge-probe +speak +refused +in Mosquitto's acl_file: pattern write gemma4edge/reply/#$", result.Output);
         Assert.Matches(@"(?m)^gemma4edge/kitchen/state +speak +ok$", result.Output);
+        Assert.Matches(@"(?m)^home/\+/light +speak +unproven +tools act there, and so would a trial; needed is: user kitchen / topic write home/\+/light$", result.Output);
     }
 
     [Fact]
@@ -59,7 +60,7 @@ public sealed class MqttProbeTests
     {
         string passwordFile = password is null ? broker.PasswordFileOf(user) : broker.Write("wrong", password);
         using var config = new TempFile([$$"""
-            { "Mqtt": { "Node": "{{user}}", "Pools": ["home"], "Broker": "mqtts://localhost:{{broker.TlsPort}}", "CaFile": "{{broker.CaFile}}", "PasswordFile": "{{passwordFile}}" } }
+            { "Mqtt": { "Node": "{{user}}", "Pools": ["home"], "Broker": "mqtts://localhost:{{broker.TlsPort}}", "CaFile": "{{broker.CaFile}}", "PasswordFile": "{{passwordFile}}" }, "Tools": { "AllowTopics": ["home/+/light", "alarm/#"] } }
             """]);
         string[] arguments = ["mqtt", "probe", "--config", config.Path];
         return await TestCli.RunAsync(option is null ? arguments : [.. arguments, option]);
