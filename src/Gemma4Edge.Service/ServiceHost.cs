@@ -39,13 +39,14 @@ public sealed partial class ServiceHost : IAsyncDisposable
         _owned = owned;
     }
 
-    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: tools, the model's header, the memory; and whether the state directory can be used.</summary>
+    /// <summary>Checks all that <see cref="Open"/> would stop at before it reads the weights: the collector's address, tools, the model's header, the memory; and whether the state directory can be used.</summary>
     /// <exception cref="ConfigurationException">An option does not fit the model or the machine; a file cannot be read.</exception>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
     /// <exception cref="InsufficientMemoryException">No context fits into the memory budget.</exception>
     public static void Check(ServiceOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
+        OtlpExport.CheckEndpoints();
         _ = ToolFiles.Load(options.Tools);
         _ = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));
         Explained(options.Model, () =>
@@ -77,6 +78,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     public static ServiceHost Open(ServiceOptions options, LogLevel leastLogged = LogLevel.Information, ISystemdNotifier? systemd = null)
     {
         ArgumentNullException.ThrowIfNull(options);
+        OtlpExport.CheckEndpoints();
         systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
         IReadOnlyList<DeclaredTool> tools = ToolFiles.Load(options.Tools);
         (MemoryPlan plan, long budget) = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));
@@ -134,7 +136,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
         if (OtlpExport.IsConfigured) // before the bridge: it hears of nothing that was measured earlier
         {
-            builder.Services.AddHostedService(_ => new OtlpExport(options.Mqtt.Node));
+            builder.Services.AddHostedService(services => new OtlpExport(options.Mqtt.Node, services.GetRequiredService<ILogger<OtlpExport>>()));
         }
 
         if (options.Http.Enabled) // before the bridge: who watches shall see that the broker is missing

@@ -45,6 +45,33 @@ public sealed class OtlpExportTests
         Assert.DoesNotContain(MetricTable.Throttled.Name, units.Keys); // this machine has no such firmware
     }
 
+    [Theory]
+    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage")]
+    [InlineData("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://collector")]
+    public async Task WrongEndpoint_IsRefusedAtTheStart(string name, string value)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        using var serve = new ServeProcess($$"""{"Mqtt":{"EmbeddedPort":{{Mosquitto.FreePort()}} } }""", (name, value));
+        await serve.LoggedAsync($"{name} (from environment) is '{value}'; expected the URL", patience.Token);
+        Assert.Equal(2, await serve.ExitAsync(patience.Token));
+    }
+
+    [Theory]
+    [InlineData("grpc")]
+    [InlineData("http/protobuf")]
+    public async Task MissingCollector_IsWarnedOf_AndTheNodeWorks(string protocol)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        int mqtt = Mosquitto.FreePort();
+        var nobody = $"http://127.0.0.1:{Mosquitto.FreePort()}";
+        using var serve = new ServeProcess(
+            $$"""{"Mqtt":{"Node":"kitchen","EmbeddedPort":{{mqtt}} } }""", ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol));
+        await using Outsider outsider = await ConnectAsync(mqtt, patience.Token);
+        await serve.LoggedAsync($"The collector {nobody} (OTEL_EXPORTER_OTLP_ENDPOINT) did not take the first metrics", patience.Token);
+    }
+
     private static async Task<Outsider> ConnectAsync(int port, CancellationToken patience)
     {
         while (true)

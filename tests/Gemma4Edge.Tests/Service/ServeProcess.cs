@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Threading.Channels;
 using Gemma4Edge.Tests.Cli;
 
 namespace Gemma4Edge.Tests.Service;
@@ -8,6 +9,7 @@ internal sealed class ServeProcess : IDisposable
 {
     private readonly TempFile _config;
     private readonly Process _process;
+    private readonly Channel<string?> _log = Channel.CreateUnbounded<string?>();
 
     /// <param name="configuration">JSON, without the model.</param>
     /// <param name="environment">Added to the environment.</param>
@@ -25,8 +27,29 @@ internal sealed class ServeProcess : IDisposable
         }
 
         _process = Process.Start(start)!;
-        _process.ErrorDataReceived += (_, _) => { }; // what nobody reads would stop it
+        _process.ErrorDataReceived += (_, e) => _log.Writer.TryWrite(e.Data); // what nobody reads would stop it; null at the end
         _process.BeginErrorReadLine();
+    }
+
+    /// <summary>Waits for a line of its log that holds <paramref name="text"/>.</summary>
+    public async Task<string> LoggedAsync(string text, CancellationToken patience)
+    {
+        await foreach (string? line in _log.Reader.ReadAllAsync(patience))
+        {
+            if ((line ?? throw new InvalidOperationException($"It ended without saying: {text}")).Contains(text, StringComparison.Ordinal))
+            {
+                return line;
+            }
+        }
+
+        throw new InvalidOperationException("unreachable");
+    }
+
+    /// <summary>Its exit code, when it ends by itself.</summary>
+    public async Task<int> ExitAsync(CancellationToken patience)
+    {
+        await _process.WaitForExitAsync(patience);
+        return _process.ExitCode;
     }
 
     /// <summary>From now on it does nothing, and its connections stay.</summary>
