@@ -34,7 +34,7 @@ internal sealed class BrokerFlags
         string url = parsed.GetRequiredValue(_broker);
         return BrokerAddress.TryParse(url, out BrokerAddress? address)
             ? address
-            : throw CommandException.WrongUsage($"--broker: '{url}' is no broker's URL; expected {BrokerAddress.Form}.");
+            : throw CommandException.WrongUsage($"--broker: '{OptionValue.Shown("Broker", url)}' is no broker's URL; expected {BrokerAddress.Form}.");
     }
 
     /// <summary>As whom, and which broker is believed.</summary>

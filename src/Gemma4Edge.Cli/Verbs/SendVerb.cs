@@ -35,6 +35,10 @@ internal static class SendVerb
             {
                 result.AddError("--node and --pool exclude each other.");
             }
+            else if (result.GetValue(node) is { } at && !MqttOptions.IsNodeName(at))
+            {
+                result.AddError($"--node: expected 1 to 64 of A-Z a-z 0-9 _ - and not fleet or reply, found '{at}'.");
+            }
             else if (result.GetValue(pool) is { } name && !MqttOptions.IsPoolName(name))
             {
                 result.AddError($"--pool: expected 1 to 64 of A-Z a-z 0-9 _ -, found '{name}'.");

@@ -256,27 +256,27 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         switch (key)
         {
             case "enabled":
-                _state.SetEnabled(OnOff(key, value));
+                _state.SetEnabled(OnOff(value));
                 break;
             case "thinking":
-                bool think = OnOff(key, value);
+                bool think = OnOff(value);
                 _state.SetDefaults(defaults => defaults with { Think = think });
                 break;
             case "max_tokens":
-                int tokens = (int)Number(key, value, ConfigRanges.MaxTokens(_served.Info));
+                int tokens = (int)Number(value, ConfigRanges.MaxTokens(_served.Info));
                 _state.SetDefaults(defaults => defaults with { MaxTokens = tokens });
                 break;
             case "temperature":
-                float temperature = (float)Number(key, value, ConfigRanges.Temperature);
+                float temperature = (float)Number(value, ConfigRanges.Temperature);
                 _state.SetDefaults(defaults => defaults with { Sampling = defaults.Sampling with { Temperature = temperature } });
                 break;
             case "model" when value == _served.Info.Model:
                 _state.Touch(); // whoever asked waits for the state
                 break;
             case "model":
-                throw new FormatException($"config/model/set: this node has the model {_served.Info.Model} and no other.");
+                throw new FormatException($"this node has the model {_served.Info.Model} and no other.");
             default:
-                throw new FormatException($"config/{key}/set: expected one of enabled, thinking, max_tokens, temperature, model.");
+                throw new FormatException($"{key}: expected one of enabled, thinking, max_tokens, temperature, model.");
         }
     });
 
@@ -300,17 +300,19 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
     }
 
-    private static bool OnOff(string key, string value) => value switch
+    private static string Shown(string value) => value.Length <= 40 ? value : value[..40] + "…";
+
+    private static bool OnOff(string value) => value switch
     {
         "ON" => true,
         "OFF" => false,
-        _ => throw new FormatException($"config/{key}/set: expected ON or OFF."),
+        _ => throw new FormatException($"expected ON or OFF, found '{Shown(value)}'."),
     };
 
-    private static double Number(string key, string value, (double Min, double Max) range) =>
+    private static double Number(string value, (double Min, double Max) range) =>
         double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= range.Min && number <= range.Max
             ? number
-            : throw new FormatException(FormattableString.Invariant($"config/{key}/set: expected a number from {range.Min} to {range.Max}."));
+            : throw new FormatException(FormattableString.Invariant($"expected a number from {range.Min} to {range.Max}, found '{Shown(value)}'."));
 
     [LoggerMessage(EventId = 11, Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
     private partial void LogRetained(string topic);

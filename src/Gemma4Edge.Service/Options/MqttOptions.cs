@@ -132,7 +132,8 @@ public sealed partial record MqttOptions
     /// <summary>Whether a text can name a pool.</summary>
     internal static bool IsPoolName(string value) => Word().IsMatch(value);
 
-    private static bool IsNodeName(string value) => Word().IsMatch(value) && value is not ("fleet" or "reply");
+    /// <summary>Whether a text can be a node's name.</summary>
+    public static bool IsNodeName(string value) => Word().IsMatch(value) && value is not ("fleet" or "reply");
 
     [GeneratedRegex(@"\A[a-zA-Z0-9_-]{1,64}\z")]
     private static partial Regex Word();

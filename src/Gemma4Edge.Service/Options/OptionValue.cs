@@ -13,7 +13,7 @@ public sealed partial record OptionValue(string Key, string? Json, string Source
 
     /// <summary>A value as it may be shown: what the key's name or an URL gives away as a secret is masked.</summary>
     [return: NotNullIfNotNull(nameof(value))]
-    internal static string? Shown(string key, string? value) =>
+    public static string? Shown(string key, string? value) =>
         value is null ? null : SecretKey().IsMatch(key) ? Mask : UserOfUrl().Replace(value, $"://{Mask}@");
 
     [GeneratedRegex("(password|passphrase|passwd|secret|token|apikey|credential)$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]

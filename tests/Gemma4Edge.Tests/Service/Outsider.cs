@@ -27,6 +27,11 @@ internal sealed class Outsider : IAsyncDisposable
     public static Task<Outsider> ConnectAsAsync(int port, string user, string password, params string[] topics) =>
         ConnectAsync(new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(MqttProtocolVersion.V500).WithCredentials(user, password).Build(), topics);
 
+    /// <summary>One whose subscriptions, and what came for them, wait at the broker while it is away.</summary>
+    public static Task<Outsider> ReturnAsync(int port, string name, params string[] topics) => ConnectAsync(
+        new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", port).WithProtocolVersion(MqttProtocolVersion.V500).WithClientId(name).WithCleanStart(false).WithSessionExpiryInterval(600).Build(),
+        topics);
+
     private static async Task<Outsider> ConnectAsync(MqttClientOptions options, string[] topics)
     {
         IMqttClient client = new MqttClientFactory().CreateMqttClient();

@@ -24,33 +24,31 @@ public sealed class NetworkCutTests
         string state = Directory.CreateTempSubdirectory("gemma4edge-cut-").FullName;
         using var broker = new Mosquitto();
         using var node = NodeProcess.Start(broker.Port, 0, state, Path.Combine(state, "acts"));
-        List<string> sent = [];
-        HashSet<string> answered = [];
-        await using (Outsider before = await Outsider.ConnectWhenUpAsync(broker.Port, Outsider.Reply, "gemma4edge/kitchen/availability"))
+        Outsider watcher = await Outsider.ConnectWhenUpAsync(broker.Port, "gemma4edge/kitchen/availability");
+        await watcher.NextAsync("availability", text => text == "online");
+        Outsider before = await Outsider.ReturnAsync(broker.Port, "outsider", Outsider.Reply);
+        string[] sent = [.. Enumerable.Range(0, 8).Select(i => $"a{i}")];
+        foreach (string id in sent)
         {
-            await before.NextAsync("availability", text => text == "online");
-            for (int i = 0; i < 8; i++)
-            {
-                sent.Add($"a{i}");
-                await before.PublishAsync("request", $$"""{"id":"a{{i}}","prompt":"{{(i == 0 ? "wait" : "hi")}}","reply_to":"{{Outsider.Reply}}"}""");
-            }
-
-            Assert.Equal(0, await RunAsync("ip", "link", "set", "lo", "down"));
-            await Task.Delay(TimeSpan.FromSeconds(s_seconds), TestContext.Current.CancellationToken);
-            Assert.Equal(0, await RunAsync("ip", "link", "set", "lo", "up"));
-            long back = Stopwatch.GetTimestamp();
-            await before.PublishAsync("cancel", """{"id":"a0"}""");
-            while (answered.Count < sent.Count)
-            {
-                answered.Add((await before.NextJsonAsync(Outsider.Reply, patience: TimeSpan.FromMinutes(2))).GetProperty("id").GetString()!);
-            }
-
-            TestContext.Current.TestOutputHelper!.WriteLine(FormattableString.Invariant($"cut of {s_seconds} s: all {sent.Count} answered {Stopwatch.GetElapsedTime(back).TotalSeconds:F1} s after its end"));
-            await before.PublishAsync("request", """{"id":"after","prompt":"hi"}""", Outsider.Reply);
-            JsonElement after = await before.NextJsonAsync(Outsider.Reply, text => text.Contains("after", StringComparison.Ordinal));
-            Assert.Equal("done", after.GetProperty("type").GetString());
+            await before.PublishAsync("request", $$"""{"id":"{{id}}","prompt":"{{(id == "a0" ? "wait" : "hi")}}","reply_to":"{{Outsider.Reply}}"}""");
         }
 
+        Assert.Equal(0, await RunAsync("ip", "link", "set", "lo", "down"));
+        await Task.Delay(TimeSpan.FromSeconds(s_seconds), TestContext.Current.CancellationToken);
+        Assert.Equal(0, await RunAsync("ip", "link", "set", "lo", "up"));
+        long back = Stopwatch.GetTimestamp();
+        await using Outsider after = await Outsider.ReturnAsync(broker.Port, "outsider"); // the connection may be gone; its session is not
+        await after.PublishAsync("cancel", """{"id":"a0"}""");
+        HashSet<string> answered = [];
+        while (answered.Count < sent.Length)
+        {
+            answered.Add((await after.NextJsonAsync(Outsider.Reply, patience: TimeSpan.FromMinutes(2))).GetProperty("id").GetString()!);
+        }
+
+        TestContext.Current.TestOutputHelper!.WriteLine(FormattableString.Invariant($"cut of {s_seconds} s: all {sent.Length} answered {Stopwatch.GetElapsedTime(back).TotalSeconds:F1} s after its end"));
+        await after.PublishAsync("request", """{"id":"after","prompt":"hi"}""", Outsider.Reply);
+        JsonElement done = await after.NextJsonAsync(Outsider.Reply, text => text.Contains("after", StringComparison.Ordinal));
+        Assert.Equal("done", done.GetProperty("type").GetString());
         Directory.Delete(state, recursive: true);
     }
 
