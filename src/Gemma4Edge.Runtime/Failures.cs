@@ -29,7 +29,7 @@ public static class Failures
 
     /// <summary>The process died after a tool may have acted.</summary>
     public static GenerationFailure InterruptedAct { get; } =
-        new(FailureCode.Interrupted, "The service died while it worked on the request; a tool may have acted.", "Look at what the request should have changed before you send it again.");
+        new(FailureCode.Interrupted, "The service died while it worked on the request; a tool may have acted.", "Look at what the request should have changed before you send it again.") { MayHaveActed = true };
 
     /// <summary>Prompt and answer do not fit into the context.</summary>
     public static GenerationFailure ContextOverflow(ContextOverflowException overflow)

@@ -88,4 +88,8 @@ public sealed record GenerationResult(string Text, IReadOnlyList<ToolCall> ToolC
 /// <param name="Code">What kind of failure.</param>
 /// <param name="Message">One sentence: what happened.</param>
 /// <param name="Hint">What to do about it.</param>
-public sealed record GenerationFailure(FailureCode Code, string Message, string Hint);
+public sealed record GenerationFailure(FailureCode Code, string Message, string Hint)
+{
+    /// <summary>A tool may have acted: whoever asks again may make it act twice.</summary>
+    public bool MayHaveActed { get; init; }
+}

@@ -20,6 +20,9 @@ internal sealed class LedgerEntry(long number, string key, UInt128 hash, long re
     /// <summary>When it arrived, by the wall clock.</summary>
     public long ReceivedUnixMs { get; } = receivedUnixMs;
 
+    /// <summary>The same by the monotonic clock of this process, a timestamp of the ledger's time provider: the wall clock may jump.</summary>
+    public long Since { get; set; }
+
     /// <summary>The message itself, until the final event is known.</summary>
     public InboundMessage? Message { get; set; }
 

@@ -164,9 +164,9 @@ internal sealed class RecordFile : IDisposable
                 RandomAccess.FlushToDisk(file);
                 _before(DiskStep.Rename);
                 File.Move(next, _path, overwrite: true);
-                DurableFolder.Flush(Path.GetDirectoryName(Path.GetFullPath(_path))!);
                 (_file, file) = (file, _file);
                 Length = bytes.Length;
+                DurableFolder.Flush(Path.GetDirectoryName(Path.GetFullPath(_path))!);
             }
             finally
             {

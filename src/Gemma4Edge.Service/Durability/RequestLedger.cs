@@ -105,11 +105,13 @@ internal sealed class RequestLedger : IDisposable
         lock (_lock)
         {
             WriteUnwritten();
+            Prune();
             var entry = new LedgerEntry(++_lastNumber, key, HashOf(message.Payload.Span), _time.GetUtcNow().ToUnixTimeMilliseconds())
             {
                 Id = id,
                 Message = message,
                 Boot = Boot,
+                Since = _time.GetTimestamp(),
             };
             _file?.Append((byte)RecordKind.Received, LedgerRecords.Received(entry));
             Add(entry);
@@ -221,6 +223,13 @@ internal sealed class RequestLedger : IDisposable
         }
     }
 
+    /// <summary>When an entry of before the restart arrived, on this process's clock. The wall clock may have jumped since: no age is below nothing or above what is kept.</summary>
+    private long SinceOf(LedgerEntry entry)
+    {
+        double age = _time.GetUtcNow().ToUnixTimeMilliseconds() - entry.ReceivedUnixMs;
+        return _time.GetTimestamp() - (long)(Math.Clamp(age, 0, s_span.TotalMilliseconds) / 1000 * _time.TimestampFrequency);
+    }
+
     private void Add(LedgerEntry entry)
     {
         _byKey[entry.Key] = entry;
@@ -229,9 +238,8 @@ internal sealed class RequestLedger : IDisposable
 
     private void Prune()
     {
-        long oldest = _time.GetUtcNow().ToUnixTimeMilliseconds() - (long)s_span.TotalMilliseconds;
         LinkedListNode<LedgerEntry>? node = _entries.First;
-        while (node is not null && (_entries.Count >= MaxCount || _finalBytes > MaxFinalBytes || node.Value.ReceivedUnixMs <= oldest))
+        while (node is not null && (_entries.Count >= MaxCount || _finalBytes > MaxFinalBytes || _time.GetElapsedTime(node.Value.Since) >= s_span))
         {
             LinkedListNode<LedgerEntry>? next = node.Next;
             if (node.Value.Answered) // else it runs, or its final waits for the broker
@@ -307,7 +315,9 @@ internal sealed class RequestLedger : IDisposable
             switch (kind)
             {
                 case RecordKind.Received:
-                    Add(LedgerRecords.ReadReceived(reader));
+                    LedgerEntry received = LedgerRecords.ReadReceived(reader);
+                    received.Since = SinceOf(received);
+                    Add(received);
                     break;
                 case RecordKind.Final:
                     RestoreFinal(LedgerRecords.ReadFinal(reader));
@@ -334,6 +344,7 @@ internal sealed class RequestLedger : IDisposable
         }
         else
         {
+            final.Since = SinceOf(final);
             Add(final); // compacted: the final is all that is left of it
         }
 

@@ -71,4 +71,9 @@ internal static class BrokerConnection
     public static bool IsThrownOut(MqttClientDisconnectedEventArgs e) => e.Reason is not (
         MqttClientDisconnectReason.NormalDisconnection or MqttClientDisconnectReason.UnspecifiedError or MqttClientDisconnectReason.ServerShuttingDown
         or MqttClientDisconnectReason.ServerBusy or MqttClientDisconnectReason.KeepAliveTimeout);
+
+    /// <summary>Whether the broker ended a connection for something that was sent on it.</summary>
+    public static bool IsFaultOfAPacket(MqttClientDisconnectReason reason) => reason is
+        MqttClientDisconnectReason.ProtocolError or MqttClientDisconnectReason.MalformedPacket or MqttClientDisconnectReason.PacketTooLarge
+        or MqttClientDisconnectReason.TopicNameInvalid or MqttClientDisconnectReason.PayloadFormatInvalid or MqttClientDisconnectReason.ImplementationSpecificError;
 }

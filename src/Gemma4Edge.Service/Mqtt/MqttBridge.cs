@@ -181,8 +181,12 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         while (true)
         {
             await _state.WaitForChangeAsync(stopping).ConfigureAwait(false);
-            Outbox.TryAddPassing(new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true });
+            bool isTold = Outbox.TryAddPassing(new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true });
             await Task.Delay(s_stateInterval, stopping).ConfigureAwait(false);
+            if (!isTold)
+            {
+                _state.Touch(); // a retained state that is not the last one would stay so
+            }
         }
     }
 
@@ -245,7 +249,13 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         using JsonDocument document = JsonDocument.Parse(message.Payload, new JsonDocumentOptions { MaxDepth = RequestParser.MaxDepth });
         JsonAt.Parse(document.RootElement, "payload", json =>
         {
-            run(json.Find(member));
+            JsonAt? given = json.Find(member);
+            if (given is null && json.Object().EnumerateObject().Any())
+            {
+                throw new FormatException($"expected {{\"{member}\":…}}, or {{}} for all."); // a template whose value was empty must not hit everybody
+            }
+
+            run(given);
             return true;
         });
     });
@@ -263,7 +273,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
                 _state.SetDefaults(defaults => defaults with { Think = think });
                 break;
             case "max_tokens":
-                int tokens = (int)Number(value, ConfigRanges.MaxTokens(_served.Info));
+                int tokens = (int)Number(value, ConfigRanges.MaxTokens(_served.Info), isWhole: true);
                 _state.SetDefaults(defaults => defaults with { MaxTokens = tokens });
                 break;
             case "temperature":
@@ -309,10 +319,10 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _ => throw new FormatException($"expected ON or OFF, found '{Shown(value)}'."),
     };
 
-    private static double Number(string value, (double Min, double Max) range) =>
-        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= range.Min && number <= range.Max
+    private static double Number(string value, (double Min, double Max) range, bool isWhole = false) =>
+        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= range.Min && number <= range.Max && !(isWhole && number % 1 != 0)
             ? number
-            : throw new FormatException(FormattableString.Invariant($"expected a number from {range.Min} to {range.Max}, found '{Shown(value)}'."));
+            : throw new FormatException(FormattableString.Invariant($"expected a {(isWhole ? "whole " : "")}number from {range.Min} to {range.Max}, found '{Shown(value)}'."));
 
     [LoggerMessage(EventId = 11, Level = LogLevel.Warning, Message = "Dropped a retained message on {topic}: commands must not be retained")]
     private partial void LogRetained(string topic);

@@ -36,6 +36,7 @@ internal sealed partial class MqttConnection(
 
     private readonly ReconnectDelay _delay = new(TimeProvider.System);
     private volatile bool _thrownOut;
+    private volatile MqttClientDisconnectReason _lossReason;
     private long _reconnects;
     private long _connection;
 
@@ -217,14 +218,13 @@ internal sealed partial class MqttConnection(
                 }
                 catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
                 {
-                    attempts += e.GetBaseException() is TimeoutException ? 0 : 1; // a broker that says nothing has no quarrel with the message
-                    if (attempts == AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
+                    await Task.Delay(s_away, stopping).ConfigureAwait(false); // the reason for the loss may come a little later
+                    attempts += e.GetBaseException() is TimeoutException ? 0 : BrokerConnection.IsFaultOfAPacket(_lossReason) ? AttemptsPerMessage / 2 : 1; // silence is no quarrel with the message
+                    if (attempts >= AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
                     {
                         LogGivenUp(message.Topic, e.Message);
                         break;
                     }
-
-                    await Task.Delay(s_away, stopping).ConfigureAwait(false);
                 }
             }
 
@@ -299,6 +299,7 @@ internal sealed partial class MqttConnection(
             outbox.IsConnected = false;
             Interlocked.Increment(ref _connection);
             _thrownOut = BrokerConnection.IsThrownOut(e);
+            _lossReason = e.Reason;
             if (e.Reason == MqttClientDisconnectReason.SessionTakenOver)
             {
                 LogTakenOver(options.Address, topics.Node);

@@ -191,6 +191,11 @@ internal static class Payloads
         json.WriteString("code", WireName(failure.Code));
         json.WriteString("message", failure.Message);
         json.WriteString("hint", failure.Hint);
+        if (failure.MayHaveActed)
+        {
+            json.WriteBoolean("may_have_acted", true);
+        }
+
         WriteRounded(json, "retry_after_ms", retryAfterMs);
         json.WriteEndObject();
     }

@@ -57,7 +57,7 @@ internal sealed class PoolRetry(TimeSpan timeout, bool isStream)
             return null;
         }
 
-        if (heard.Type == "error" && heard.Event.GetProperty("error") is var error && IsOfTheNode(error.GetProperty("code").GetString()))
+        if (heard.Type == "error" && heard.Event.GetProperty("error") is var error && IsOfTheNode(error.GetProperty("code").GetString()) && !error.TryGetProperty("may_have_acted", out _))
         {
             return $"a node answered {error.GetProperty("code").GetString()}";
         }

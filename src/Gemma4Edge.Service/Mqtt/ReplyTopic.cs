@@ -7,6 +7,9 @@ internal sealed class ReplyTopic(NodeTopics topics, IReadOnlyList<string> prefix
 {
     private const int MaxBytes = 1024;
 
+    /// <summary>Brokers have limits of their own (Mosquitto 200) and end the connection of whoever exceeds them.</summary>
+    private const int MaxLevels = 64;
+
     /// <summary>Why a reply may not go to <paramref name="topic"/>; null = it may.</summary>
     public string? Refusal(string topic) =>
         Fault(topic) is { } fault ? fault
@@ -19,6 +22,11 @@ internal sealed class ReplyTopic(NodeTopics topics, IReadOnlyList<string> prefix
         if (topic.Length == 0 || Encoding.UTF8.GetByteCount(topic) > MaxBytes)
         {
             return $"has not 1 to {MaxBytes} bytes";
+        }
+
+        if (topic.AsSpan().Count('/') >= MaxLevels)
+        {
+            return $"has more than {MaxLevels} levels";
         }
 
         foreach (Rune rune in topic.EnumerateRunes())

@@ -38,6 +38,9 @@ internal sealed partial class RequestIntake(
             case Delivery.Running:
                 LogDuplicate(parsed.Id!);
                 return Task.CompletedTask;
+            case Delivery.Finished when !known!.Answered && parsed.Reply.Correlation.AsSpan().SequenceEqual(known.Final!.Correlation):
+                LogDuplicate(parsed.Id!);
+                return Task.CompletedTask; // that final is still on its way
             case Delivery.Finished:
                 LogDuplicate(parsed.Id!);
                 return Tell(new OutboundMessage(known!.Final!.Topic, known.Final.Payload) { Correlation = parsed.Reply.Correlation, Retain = known.Final.Retain });
@@ -77,12 +80,6 @@ internal sealed partial class RequestIntake(
     public Task Refuse(ParsedRequest parsed, GenerationFailure failure, double? retryAfterMs = null)
     {
         served.Metrics.RequestFailed(failure);
-        if (!outbox.HasRoom)
-        {
-            LogNoRoom(parsed.Reply.Topic); // somebody sends nonsense faster than the broker takes the answers
-            return Task.CompletedTask;
-        }
-
         Task told = Tell(new OutboundMessage(parsed.Reply.Topic, ErrorOf(parsed, failure, retryAfterMs)) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer(parsed) });
         outbox.TryAddPassing(new OutboundMessage(topics.Event, Payloads.Object(json =>
         {
@@ -95,6 +92,12 @@ internal sealed partial class RequestIntake(
 
     private Task Tell(OutboundMessage message)
     {
+        if (!outbox.HasRoom)
+        {
+            LogNoRoom(message.Topic); // somebody sends faster than the broker takes the answers, and without waiting for his own
+            return Task.CompletedTask;
+        }
+
         var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         outbox.Add(message with { Answered = answered.SetResult });
         return Task.WhenAny(answered.Task, Task.Delay(s_patience));
@@ -172,7 +175,7 @@ internal sealed partial class RequestIntake(
 
     private bool IsAnswer(ParsedRequest parsed) => parsed.Reply.Topic == topics.Answer;
 
-    [LoggerMessage(EventId = 21, Level = LogLevel.Warning, Message = "A refusal to {topic} is dropped: too many replies wait for the broker")]
+    [LoggerMessage(EventId = 21, Level = LogLevel.Warning, Message = "An answer to {topic} is dropped: too many replies wait for the broker")]
     private partial void LogNoRoom(string topic);
 
     [LoggerMessage(EventId = 22, Level = LogLevel.Information, Message = "Request {id} was delivered again and is not run twice")]

@@ -110,7 +110,7 @@ internal sealed class OptionReader(IConfigurationRoot root, string section, Dict
             {
                 string leaf = child.AsEnumerable().Select(pair => pair.Key).Last();
                 throw new ConfigurationException(
-                    $"{child.Path} (from {ServiceConfiguration.SourceOf(root, leaf)}) is no key of {section}; allowed are {Keys()}.");
+                    $"{child.Path} (from {ServiceConfiguration.SourceOf(root, leaf)}) is '{OptionValue.Shown(child.Key, child.Value)}', but {section} has no such key; allowed are {Keys()}.");
             }
         }
     }

@@ -254,7 +254,7 @@ public class BridgeTests
 
         foreach ((string topic, string payload) in ((string, string)[])[
             ("config/enabled/set", "on"), ("config/max_tokens/set", "0"), ("config/max_tokens/set", "2000"), ("config/temperature/set", "warm"), ("config/temperature/set", "0,7"), ("config/colour/set", "red"),
-            ("cancel", "now"), ("cancel", """{"id":5}"""), ("session/clear", "[]")])
+            ("cancel", "now"), ("cancel", """{"id":5}"""), ("cancel", """{"id":null}"""), ("cancel", """{"ID":"a1"}"""), ("session/clear", """{"session":null}"""), ("config/max_tokens/set", "12.7"), ("session/clear", "[]")])
         {
             await outsider.PublishAsync(topic, payload);
             JsonElement error = (await outsider.NextJsonAsync("response")).GetProperty("error");
@@ -307,9 +307,9 @@ public class BridgeTests
         await bridge.Receive(message with { Dup = true, PacketId = 8 });
         Assert.Equal(3, model.Served.Queue.Count);
         model.Served.Queue.Cancel(null);
-        await bridge.Receive(message with { Dup = true }); // has ended: its final again
+        await bridge.Receive(message with { Dup = true }); // has ended: its final is on its way
         Assert.Equal(0, model.Served.Queue.Count);
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 3; i++)
         {
             Assert.Equal("gemma4edge/kitchen/response", (await bridge.Outbox.TakeAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken)).Topic);
         }

@@ -141,6 +141,7 @@ public sealed class PoolTests
     [Theory]
     [InlineData("""{"type":"error","error":{"code":"queue_full"}}""", true)]
     [InlineData("""{"type":"error","error":{"code":"interrupted"}}""", true)]
+    [InlineData("""{"type":"error","error":{"code":"interrupted","may_have_acted":true}}""", false)]
     [InlineData("""{"type":"error","error":{"code":"bad_request"}}""", false)]
     [InlineData("""{"type":"error","error":{"code":"cancelled"}}""", false)]
     [InlineData("""{"type":"done"}""", false)]

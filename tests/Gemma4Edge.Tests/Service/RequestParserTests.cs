@@ -59,6 +59,7 @@ public class RequestParserTests
     [InlineData("{\"prompt\":\"a\",\"reply_to\":\"gemma4edge/reply/a\\u0000\"}", "request.reply_to")]
     [InlineData("{\"prompt\":\"a\",\"reply_to\":\"gemma4edge/reply/\\uffff\"}", "request.reply_to")]
     [InlineData("{\"prompt\":\"a\",\"reply_to\":5}", "request.reply_to")]
+    [InlineData("{\"prompt\":\"a\",\"reply_to\":\"gemma4edge/reply/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a\"}", "request.reply_to")]
     public void Parse_RefusesAndNamesTheField(string payload, string named)
     {
         ParsedRequest parsed = Parse(payload);

@@ -35,6 +35,36 @@ public sealed class RequestLedgerTests : IDisposable
         Assert.Equal(Delivery.New, Look("a"));
     }
 
+    /// <summary>A machine without a clock of its own is told the time some seconds after it has started.</summary>
+    [Fact]
+    public void WallClockThatJumps_MakesNothingOldOrEternal()
+    {
+        Finish(Receive("a"), [9]);
+        _time.Jump = TimeSpan.FromDays(300);
+        Assert.Equal(Delivery.Finished, Look("a"));
+        _time.Jump = TimeSpan.FromDays(-300);
+        Reopen();
+        Assert.Equal(Delivery.Finished, Look("a"));
+        _time.Advance(TimeSpan.FromMinutes(10.1));
+        Assert.Equal(Delivery.New, Look("a"));
+    }
+
+    /// <summary>Requests that can have no duplicates are not looked up, and must not pile up either.</summary>
+    [Fact]
+    public void WithoutAJournalAndLookups_TheOldestGoToo()
+    {
+        using var ledger = new RequestLedger(null, _time);
+        for (int i = 0; i < 2000; i++)
+        {
+            LedgerEntry entry = ledger.Receive($"{i}", "id", new InboundMessage("t", default));
+            ledger.Finish(entry, new StoredReply("reply", null, false, []));
+            ledger.Answer(entry);
+        }
+
+        Assert.Equal(Delivery.New, ledger.Look("900", default, out _));
+        Assert.Equal(Delivery.Finished, ledger.Look("1500", default, out _));
+    }
+
     [Fact]
     public void RunningOrUnanswered_IsNeverForgotten()
     {
@@ -324,7 +354,14 @@ public sealed class RequestLedgerTests : IDisposable
     {
         private DateTimeOffset _now = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
-        public override DateTimeOffset GetUtcNow() => _now;
+        /// <summary>How wrong the wall clock is.</summary>
+        public TimeSpan Jump { get; set; }
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override DateTimeOffset GetUtcNow() => _now + Jump;
+
+        public override long GetTimestamp() => _now.Ticks;
 
         public void Advance(TimeSpan span) => _now += span;
     }
