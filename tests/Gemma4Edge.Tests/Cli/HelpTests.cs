@@ -21,7 +21,7 @@ public sealed class HelpTests
     {
         CliResult help = await TestCli.RunAsync("--help");
 
-        string[] lines = help.Output[help.Output.IndexOf("Commands:", StringComparison.Ordinal)..].Split('\n')[1..];
+        string[] lines = help.Output[help.Output.IndexOf("Commands:", StringComparison.Ordinal)..help.Output.IndexOf("Examples:", StringComparison.Ordinal)].Split('\n')[1..];
         Assert.Equal(Verbs.Select(row => row.Data), lines.Where(line => line.Length > 2 && line[2] != ' ').Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[0]));
     }
 }
