@@ -177,8 +177,11 @@ public sealed class ConfigurationTests : IDisposable
         using ECDsa other = ECDsa.Create();
         Dictionary<string, string> files = new()
         {
-            ["EMPTY"] = "", ["TEXT"] = "hello", ["CERT"] = certificate.ExportCertificatePem(),
-            ["OTHERKEY"] = other.ExportPkcs8PrivateKeyPem(), ["KEY"] = certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem(),
+            ["EMPTY"] = "",
+            ["TEXT"] = "hello",
+            ["CERT"] = certificate.ExportCertificatePem(),
+            ["OTHERKEY"] = other.ExportPkcs8PrivateKeyPem(),
+            ["KEY"] = certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem(),
         };
         foreach ((string name, string text) in files)
         {

@@ -73,8 +73,8 @@ public class ToolSchemaTests
     [Fact]
     public void Pattern_ThatTakesTooLong_RefusesTheCall()
     {
-        const string slow = """{"type":"object","properties":{"a":{"type":"string","pattern":"^(a+)+$"}}}""";
-        ToolSchema schema = ToolSchema.ReadArguments(JsonDocument.Parse(slow).RootElement, "tool");
+        const string Slow = """{"type":"object","properties":{"a":{"type":"string","pattern":"^(a+)+$"}}}""";
+        ToolSchema schema = ToolSchema.ReadArguments(JsonDocument.Parse(Slow).RootElement, "tool");
         string? problem = schema.Problem(JsonDocument.Parse($$"""{"a":"{{new string('a', 60)}}!"}""").RootElement, "arguments");
         Assert.Contains("too long", problem, StringComparison.Ordinal);
     }

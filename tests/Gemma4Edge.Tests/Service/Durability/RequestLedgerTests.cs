@@ -99,7 +99,13 @@ public sealed class RequestLedgerTests : IDisposable
         byte[] correlation = [0, 255, 13, 10];
         var message = new InboundMessage("gemma4edge/kitchen/request", "grüße"u8.ToArray())
         {
-            ReceivedTimestamp = 1234567, Sender = "pool", Pool = true, PacketId = 7, ResponseTopic = "gemma4edge/reply/x", CorrelationData = correlation, ExpirySeconds = 60,
+            ReceivedTimestamp = 1234567,
+            Sender = "pool",
+            Pool = true,
+            PacketId = 7,
+            ResponseTopic = "gemma4edge/reply/x",
+            CorrelationData = correlation,
+            ExpirySeconds = 60,
         };
         LedgerEntry entry = _ledger.Receive("key\n1", "a1", message);
         _ledger.Start(entry);
