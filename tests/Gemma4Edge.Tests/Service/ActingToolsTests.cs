@@ -114,8 +114,8 @@ public class ActingToolsTests
              "parameters":{"type":"object","properties":{"area":{"type":"string"},"brightness":{"type":"integer","minimum":0,"maximum":100},"color":{"type":"string"},"on":{"type":"boolean"}},"required":["area"]},
              "action":{"publish":{"topic":"zigbee2mqtt/{area}_light/set","payload":{"state":"{on}","brightness":"{brightness}"},"map":{"on":{"true":"ON","false":"OFF"}}}}}
             """]);
-        const string lamp = "zigbee2mqtt/kitchen_light/set";
-        await using Node node = await Node.StartAsync(change: options => options with { Tools = new ToolsOptions { Path = tool.Path, AllowTopics = [lamp] } });
+        const string Lamp = "zigbee2mqtt/kitchen_light/set";
+        await using Node node = await Node.StartAsync(change: options => options with { Tools = new ToolsOptions { Path = tool.Path, AllowTopics = [Lamp] } });
         await using Outsider outsider = await Outsider.ConnectAsync(node.Port, "zigbee2mqtt/#", "gemma4edge/kitchen/answer");
 
         await outsider.PublishAsync("prompt/set", "Turn off the kitchen light", retain: true); // ignored
@@ -124,7 +124,7 @@ public class ActingToolsTests
             await outsider.PublishAsync("prompt/set", prompt);
             MqttApplicationMessage first = await outsider.NextAsync();
             bool acts = prompt == "Turn off the kitchen light";
-            Assert.Equal(acts ? lamp : "gemma4edge/kitchen/answer", first.Topic);
+            Assert.Equal(acts ? Lamp : "gemma4edge/kitchen/answer", first.Topic);
             if (acts)
             {
                 Assert.Equal("""{"state":"OFF"}""", Outsider.Text(first));
@@ -187,15 +187,15 @@ public class ActingToolsTests
         Assert.NotNull(tool.Refusal(call with { Arguments = JsonDocument.Parse("""{"area":7}""").RootElement }, "a4"));
         await new ConfiguredTool(light, dryRun: true, context, metrics, log).RunAsync(call, "a5", CancellationToken.None);
 
-        const string act = """publish home/kitchen/light {"on":true} retained, arguments {"area":"kitchen","on":true}""";
+        const string Act = """publish home/kitchen/light {"on":true} retained, arguments {"area":"kitchen","on":true}""";
         Assert.Equal(
             [
-                $"Tool set_light, request a1: ok: {act}",
+                $"Tool set_light, request a1: ok: {Act}",
                 "Tool set_light, request a2: the broker is away",
-                $"Tool set_light, request a2: failed: {act}",
-                $"Tool set_light, request a3: unknown: {act}",
+                $"Tool set_light, request a2: failed: {Act}",
+                $"Tool set_light, request a3: unknown: {Act}",
                 """Tool set_light, request a4: refused: arguments.area: expected a string, found 7. Arguments {"area":7}""",
-                $"Tool set_light, request a5: dry_run: {act}",
+                $"Tool set_light, request a5: dry_run: {Act}",
             ],
             log.Lines);
         Assert.Equal(["set_light ok", "set_light failed", "set_light unknown", "set_light refused", "set_light dry_run"], outcomes);

@@ -36,9 +36,9 @@ public sealed class PublishActionTests : IDisposable
     [Fact]
     public async Task Map_PutsOtherWordsInTheirPlace()
     {
-        const string publish = """{"topic":"home/{area}/light","payload":{"state":"{on}","level":"{level}"},"map":{"on":{"true":"ON","false":"OFF"},"area":{"living room":"living"},"level":{"50":"half"}}}""";
-        Assert.Equal(("home/living/light", """{"state":"ON","level":"half"}"""), Sent(await SendAsync(publish, """{"area":"living room","on":true,"level":50}""")));
-        Assert.Equal(("home/hall/light", """{"state":"OFF","level":51}"""), Sent(await SendAsync(publish, """{"area":"hall","on":false,"level":51}""")));
+        const string Publish = """{"topic":"home/{area}/light","payload":{"state":"{on}","level":"{level}"},"map":{"on":{"true":"ON","false":"OFF"},"area":{"living room":"living"},"level":{"50":"half"}}}""";
+        Assert.Equal(("home/living/light", """{"state":"ON","level":"half"}"""), Sent(await SendAsync(Publish, """{"area":"living room","on":true,"level":50}""")));
+        Assert.Equal(("home/hall/light", """{"state":"OFF","level":51}"""), Sent(await SendAsync(Publish, """{"area":"hall","on":false,"level":51}""")));
     }
 
     [Fact]
