@@ -48,18 +48,6 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
     /// <summary>Something changed. On the thread that changed it: handlers must not wait.</summary>
     public event Action? Changed;
 
-    /// <summary>Whether a request waits or is worked on.</summary>
-    public bool IsBusy
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _unfinished > 0;
-            }
-        }
-    }
-
     /// <summary>What a request gets that does not say otherwise.</summary>
     public RequestDefaults Defaults
     {

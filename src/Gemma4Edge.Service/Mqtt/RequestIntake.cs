@@ -112,7 +112,7 @@ internal sealed partial class RequestIntake(
         GenerationFailure? refusal = _isStopping && !isKept ? Failures.Interrupted
             : !state.Enabled ? Failures.Disabled
             : served.Refusal() is { } unfit ? unfit
-            : served.Queue.IsFull || (message.Pool && state.IsBusy) ? Failures.QueueFull(served.Queue.Capacity)
+            : served.Queue.IsFull || (message.Pool && !state.IsFree) ? Failures.QueueFull(served.Queue.Capacity)
             : null;
         if (refusal is not null)
         {
