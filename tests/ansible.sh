@@ -91,7 +91,7 @@ check "and says why" says "Mqtt:Node .from /etc/gemma4edge/conf.d/20-host.json. 
 check "the service never stopped" unchanged
 variables "{$kitchen, \"gemma4edge_published\":\"$work/wrong-machine\"}"
 check "a binary for another machine fails" fails playbook
-check "and says why" says "Exec format error|Invalid ELF image"
+check "and says why" says "Exec format error|Invalid ELF image" # the kernel's words, or those of an emulator that it hands such binaries to
 check "the service never stopped" unchanged
 
 rolled_back() { [ "$files" = "$(installed)" ] && [ "$before" != "$(pid)" ] && answers bath $login && leaves_no_copies; }
