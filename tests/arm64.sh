@@ -4,7 +4,7 @@
 # Needs qemu-user and, once, the network for the arm64 libraries (kept in ~/.cache/gemma4edge/arm64-root). Closes on `N passed, N failed, N skipped`.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-root=${ARM64_ROOT:-$HOME/.cache/gemma4edge/arm64-root}
+root=${ARM64_ROOT:-${HOME:-/root}/.cache/gemma4edge/arm64-root}
 out=artifacts/publish/tests-linux-arm64
 
 if [ ! -e "$root/complete" ]; then

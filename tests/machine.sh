@@ -5,12 +5,15 @@
 #   machine COMMAND...    runs a command in it, as root
 #   machine_off           takes the power away
 
+umask 022             # what is installed is for the service's user to read
+export LC_ALL=C.UTF-8 # the words that are looked for are English
+
 machine_boot() {
   machine_folder=$(mktemp -d)
-  unshare --kill-child --mount --pid --fork --uts --ipc --cgroup --net "$BASH" -c "$(declare -f machine_init); machine_init $machine_folder" >"$machine_folder/console" 2>&1 &
+  unshare --kill-child --mount --pid --fork --uts --ipc --cgroup --net "$BASH" -c "$(declare -f machine_init); machine_init $machine_folder \"\$PWD\" \"\${TMPDIR:-/tmp}\"" >"$machine_folder/console" 2>&1 &
   machine_unshare=$!
-  local i
-  for i in $(seq 100); do
+  local end=$((SECONDS + 60))
+  while [ $SECONDS -lt $end ] && kill -0 $machine_unshare 2>/dev/null; do
     machine_pid=$(pgrep -P $machine_unshare -f /lib/systemd/systemd) && machine systemctl is-active --quiet basic.target 2>/dev/null && return
     sleep 0.1
   done
@@ -29,15 +32,19 @@ machine_off() {
   rm -rf "$machine_folder"
 }
 
-# In the namespaces, as their first process.
+# In the namespaces, as their first process: the folder for its disk, and those that it must see.
 machine_init() {
   set -eu
-  local disk=$1/disk node
+  local disk=$1/disk node folder
+  shift
   mkdir "$disk"
   mount --make-rprivate /
   mount -t tmpfs tmpfs "$disk"
   mkdir "$disk/changes" "$disk/work" "$disk/root"
   mount -t overlay overlay -o "lowerdir=/,upperdir=$disk/changes,workdir=$disk/work" "$disk/root"
+  for folder; do # a mount of its own is not seen through the one of /
+    [ "$(findmnt -n -o TARGET -T "$folder")" = / ] || { mkdir -p "$disk/root$folder"; mount --bind "$folder" "$disk/root$folder"; }
+  done
   cd "$disk/root"
   mount -t proc proc proc
   mount -t sysfs -o ro sysfs sys # read-only: no udev
@@ -54,7 +61,9 @@ machine_init() {
   mount -t tmpfs tmpfs run
   mount -t cgroup2 cgroup2 sys/fs/cgroup
   mkdir -p etc/tmpfiles.d
-  ln -sf /dev/null etc/tmpfiles.d/tmp.conf # it would empty /tmp, where the tests have their files
+  # they would empty or cover /tmp, where the tests have their files
+  ln -sf /dev/null etc/tmpfiles.d/tmp.conf
+  ln -sf /dev/null etc/systemd/system/tmp.mount
   ip link set lo up
   mkdir -p mnt/outside
   pivot_root . mnt/outside

@@ -51,7 +51,7 @@ public sealed class ProgramTests
         foreach (double share in (double[])[0, 0.5, 1])
         {
             using Process convert = Start("convert", TestData.DemoModel, target, "--weights", "q8_0");
-            while (!convert.HasExited && !(File.Exists(unfinished) && new FileInfo(unfinished).Length >= share * whole.Length))
+            while (!convert.HasExited && !(new FileInfo(unfinished) is { Exists: true } file && file.Length >= share * whole.Length))
             {
                 await Task.Delay(1, TestContext.Current.CancellationToken);
             }

@@ -1,7 +1,6 @@
-using System.Net;
-using System.Net.Sockets;
 using System.Text.Json;
 using Gemma4Edge.Cli;
+using Gemma4Edge.Tests.Service;
 
 namespace Gemma4Edge.Tests.Cli;
 
@@ -23,7 +22,7 @@ public sealed class ServiceVerbTests
     [Fact]
     public async Task Serve_AnswersSend_UntilItIsStopped()
     {
-        string broker = $"mqtt://127.0.0.1:{FreePort()}";
+        string broker = $"mqtt://127.0.0.1:{Mosquitto.FreePort()}";
         using var config = new TempFile([$$"""{ "Mqtt": { "Node": "clitest", "EmbeddedPort": {{broker.Split(':')[^1]}} }, "Tools": { "Path": "{{TestData.DemoModel}}/tools" } }"""]);
         using var stop = new CancellationTokenSource();
         var error = new StringWriter();
@@ -77,12 +76,5 @@ public sealed class ServiceVerbTests
 
             await Task.Delay(100, TestContext.Current.CancellationToken);
         }
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 }

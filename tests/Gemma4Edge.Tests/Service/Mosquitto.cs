@@ -8,6 +8,8 @@ namespace Gemma4Edge.Tests.Service;
 internal sealed class Mosquitto : IDisposable
 {
     private const string Program = "/usr/sbin/mosquitto";
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+    private static int s_lastPort = 10_000 + Random.Shared.Next(10_000);
     private readonly string _config = Path.GetTempFileName();
     private Process? _process;
 
@@ -16,23 +18,35 @@ internal sealed class Mosquitto : IDisposable
     {
         Assert.SkipUnless(File.Exists(Program), $"{Program} is not installed");
         Port = FreePort();
-        File.WriteAllText(_config, (config?.Invoke(Port) ?? $"listener {Port} 127.0.0.1\nallow_anonymous true\n") + "user root\n");
+        File.WriteAllText(_config, (config?.Invoke(Port) ?? $"listener {Port} 127.0.0.1\nallow_anonymous true\n") + "user root\nlog_dest none\n");
         Start();
     }
 
     public int Port { get; }
 
+    /// <summary>A port that nobody listens on and no other test is given. It lies below those that the kernel deals out: no client's connection takes it before it is used, or between a kill and a restart.</summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            int port = Interlocked.Increment(ref s_lastPort);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // taken: the next one
+            }
+        }
     }
 
     public void Start()
     {
-        _process = Process.Start(new ProcessStartInfo(Program, ["-c", _config]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
-        for (int i = 0; i < 200; i++)
+        _process = Process.Start(new ProcessStartInfo(Program, ["-c", _config]) { RedirectStandardError = true, RedirectStandardOutput = true })!; // nobody reads: log_dest none keeps the pipes empty
+        for (long start = Stopwatch.GetTimestamp(); !_process.HasExited && Stopwatch.GetElapsedTime(start) < s_patience;)
         {
             try
             {

@@ -12,7 +12,7 @@ namespace Gemma4Edge.Tests.Service;
 internal sealed class Outsider : IAsyncDisposable
 {
     public const string Reply = "gemma4edge/reply/test";
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
     private readonly Channel<MqttApplicationMessage> _received = Channel.CreateUnbounded<MqttApplicationMessage>();
 
     private Outsider(IMqttClient client) => Client = client;

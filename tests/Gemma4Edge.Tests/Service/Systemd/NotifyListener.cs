@@ -26,7 +26,7 @@ internal sealed class NotifyListener : IDisposable
     public async Task<string?> NextAsync(string prefix, TimeSpan? within = null)
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        timeout.CancelAfter(within ?? TimeSpan.FromSeconds(20));
+        timeout.CancelAfter(within ?? TimeSpan.FromSeconds(60));
         try
         {
             while (true)

@@ -69,7 +69,7 @@ public sealed class SystemdTests
 
         served.Queue.TryAdd(new QueuedRequest(Request("a", "wait"), new RecordingSink()));
         Assert.True(SpinWait.SpinUntil(() => served.Queue.Busy, TimeSpan.FromSeconds(20)));
-        await systemd.NextAsync("WATCHDOG", s_timeout); // what it did before counts once more
+        _ = await systemd.NextAsync("WATCHDOG", 3 * s_timeout); // what it did before counts once more
         Assert.Null(await systemd.NextAsync("WATCHDOG", 3 * s_timeout)); // it hangs in a request
         Interlocked.Increment(ref layers);
         Assert.NotNull(await systemd.NextAsync("WATCHDOG")); // a layer further
