@@ -57,6 +57,7 @@ internal static class CommandLine
             RunVerb.Create(terminal),
             ChatVerb.Create(terminal),
             SendVerb.Create(terminal),
+            FleetVerb.Create(terminal),
             ConvertVerb.Create(terminal),
             InspectVerb.Create(terminal),
             LogitsVerb.Create(terminal),

@@ -24,7 +24,7 @@ internal static class GgufModel
         return new ModelContents
         {
             Format = "gguf",
-            Name = metadata.Find("general.name") is null ? Path.GetFileNameWithoutExtension(file.Path) : ModelFileException.Printable(metadata.Text("general.name")),
+            Name = metadata.Find("general.name") is null ? Path.GetFileNameWithoutExtension(file.Path) : Printable.Line(metadata.Text("general.name")),
             Config = config,
             Tensors = tensors,
             Generation = ReadGeneration(metadata, config.VocabSize),

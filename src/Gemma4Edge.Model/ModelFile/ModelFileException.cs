@@ -1,3 +1,5 @@
+using Gemma4Edge.Model.Text;
+
 namespace Gemma4Edge.Model.ModelFile;
 
 /// <summary>A model file that cannot be used: missing, unreadable, cut, damaged, or of a kind this program does not run.</summary>
@@ -6,7 +8,7 @@ namespace Gemma4Edge.Model.ModelFile;
 /// <param name="problem">What was found and what was expected, as a sentence.</param>
 /// <param name="hint">What the user can do, as a sentence.</param>
 public sealed class ModelFileException(string path, long offsetBytes, string problem, string hint)
-    : IOException(Printable($"{Where(path, offsetBytes, problem)}{problem} {hint}"))
+    : IOException(Printable.Line($"{Where(path, offsetBytes, problem)}{problem} {hint}"))
 {
     /// <summary>What to do about a file whose bytes cannot be right.</summary>
     internal const string GetItAgain = "The file is damaged or incomplete: get it again.";
@@ -25,12 +27,4 @@ public sealed class ModelFileException(string path, long offsetBytes, string pro
 
     private static string Where(string path, long offsetBytes, string problem) =>
         problem.Contains(path, StringComparison.Ordinal) ? "" : offsetBytes == 0 ? $"{path}: " : $"{path} at byte {offsetBytes}: ";
-
-    /// <summary>Text from a file, fit for a terminal: one line, no control characters, not endless.</summary>
-    internal static string Printable(string text)
-    {
-        const int Most = 1000;
-        string line = text.Length <= Most ? text : text[..Most] + "…";
-        return line.Any(char.IsControl) ? string.Concat(line.Select(character => char.IsControl(character) ? '\uFFFD' : character)) : line;
-    }
 }

@@ -3,7 +3,7 @@ namespace Gemma4Edge.Tests.Cli;
 public sealed class HelpTests
 {
     public static TheoryData<string> Verbs { get; } =
-        ["demo", "serve", "run", "chat", "send", "convert", "inspect", "logits", "tokenize", "render", "eval", "perplexity", "bench", "config", "mqtt", "doctor", "version"];
+        ["demo", "serve", "run", "chat", "send", "fleet", "convert", "inspect", "logits", "tokenize", "render", "eval", "perplexity", "bench", "config", "mqtt", "doctor", "version"];
 
     [Theory]
     [MemberData(nameof(Verbs))]
