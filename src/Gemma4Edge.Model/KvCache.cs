@@ -91,6 +91,62 @@ public sealed class KvCache
         return Length;
     }
 
+    /// <summary>Bytes that <see cref="Save"/> writes for a sequence of <paramref name="length"/> tokens.</summary>
+    public long SavedBytes(int length) => Enumerable.Range(0, _keys.Length).Sum(layer => (long)(_keys[layer].RowBytes + _values[layer].RowBytes) * (length - FirstVisible(layer, length)));
+
+    /// <summary>Writes keys and values of all positions that a next token sees: layer by layer, position by position, key and value as they are stored.</summary>
+    /// <param name="destination">(<see cref="SavedBytes"/> of <see cref="Length"/>).</param>
+    public void Save(Span<byte> destination)
+    {
+        for (int layer = 0; layer < _keys.Length; layer++)
+        {
+            for (int position = FirstVisible(layer, Length); position < Length; position++)
+            {
+                destination = Next(_keys[layer], position, destination);
+                destination = Next(_values[layer], position, destination);
+            }
+        }
+
+        static Span<byte> Next(KvPlane plane, int position, Span<byte> rows)
+        {
+            plane.CopyOut(position, rows[..plane.RowBytes]);
+            return rows[plane.RowBytes..];
+        }
+    }
+
+    /// <summary>Becomes the sequence that a cache of the same network, format and chunk saved; it goes on exactly as that one would have.</summary>
+    /// <param name="tokens">Its tokens, at most <see cref="Capacity"/>.</param>
+    /// <param name="saved">What <see cref="Save"/> wrote.</param>
+    /// <exception cref="ArgumentException">The lengths do not fit; the sequence is as it was.</exception>
+    public void Load(ReadOnlySpan<int> tokens, ReadOnlySpan<byte> saved)
+    {
+        if (tokens.Length > Capacity || saved.Length != SavedBytes(tokens.Length))
+        {
+            throw new ArgumentException($"{tokens.Length} tokens with {saved.Length} bytes do not fit a cache of {Capacity} tokens that saves {SavedBytes(tokens.Length)}.", nameof(saved));
+        }
+
+        TryTruncate(0);
+        Reserve(tokens.Length);
+        for (int layer = 0; layer < _keys.Length; layer++)
+        {
+            for (int position = FirstVisible(layer, tokens.Length); position < tokens.Length; position++)
+            {
+                saved = Next(_keys[layer], position, saved);
+                saved = Next(_values[layer], position, saved);
+            }
+        }
+
+        Commit(tokens);
+        int oldest = Math.Max(0, Length - (_config.SlidingWindow - 1));
+        _written = oldest > 0 ? Math.Max(_written, oldest + RingRows) : _written; // older rows are lost, as if they had been overwritten
+
+        static ReadOnlySpan<byte> Next(KvPlane plane, int position, ReadOnlySpan<byte> rows)
+        {
+            plane.CopyIn(position, rows[..plane.RowBytes]);
+            return rows[plane.RowBytes..];
+        }
+    }
+
     /// <summary>Checks that a network can keep its keys and values in a format.</summary>
     /// <exception cref="KvFormatException">A layer's heads cannot be rotated, or a format is given for a layer that owns no keys and values.</exception>
     public static void Check(Gemma4Config config, KvCacheFormat format)

@@ -74,7 +74,8 @@ public sealed class ChatSession
         while (true)
         {
             var answer = new RoundAnswer(sink, text);
-            FinishReason finish = Round(Render(messages, system, tools, request.Think), request, sums, answer, sink, cancellation);
+            (List<int> ids, int systemTurn) = Render(messages, system, tools, request.Think);
+            FinishReason finish = Round(ids, request.IsBeginningShared ? systemTurn : 0, request, sums, answer, sink, cancellation);
             text = answer.FullText;
             toolCalls.AddRange(answer.ToolCalls);
             if (finish == FinishReason.ToolCalls && rounds.Takes(answer.ToolCalls))
@@ -99,7 +100,7 @@ public sealed class ChatSession
     }
 
     /// <summary>One prompt and what the model says to it.</summary>
-    private FinishReason Round(List<int> ids, PromptRequest request, RoundSums sums, RoundAnswer answer, ITokenSink sink, CancellationToken cancellation)
+    private FinishReason Round(List<int> ids, int beginning, PromptRequest request, RoundSums sums, RoundAnswer answer, ITokenSink sink, CancellationToken cancellation)
     {
         if (ids.Count >= _engine.Context)
         {
@@ -107,7 +108,9 @@ public sealed class ChatSession
         }
 
         long began = Stopwatch.GetTimestamp();
-        int cached = _cache.KeepCommonPrefix(CollectionsMarshal.AsSpan(ids));
+        _cache.KeepCommonPrefix(CollectionsMarshal.AsSpan(ids));
+        _engine.Prefixes?.Load(_cache, CollectionsMarshal.AsSpan(ids));
+        int cached = _cache.Length;
         if (sums.Output == 0)
         {
             sink.OnStart(sums.QueueMs, ids.Count, cached);
@@ -119,7 +122,7 @@ public sealed class ChatSession
         SpecialTokens special = _engine.Tokenizer.Special;
         _parser.Begin(insideThought: ids.LastIndexOf(special.ChannelStart) > ids.LastIndexOf(special.ChannelEnd));
 
-        ReadOnlySpan<float> logits = Prefill(ids, sink, cancellation);
+        ReadOnlySpan<float> logits = Prefill(ids, beginning, sink, cancellation);
         while (true)
         {
             int id = _engine.Sampler.Next(logits);
@@ -145,22 +148,32 @@ public sealed class ChatSession
         return finish == FinishReason.Stop && answer.ToolCalls.Count > 0 ? FinishReason.ToolCalls : finish;
     }
 
-    private List<int> Render(List<ChatMessage> messages, string? system, IReadOnlyList<ToolDefinition> tools, bool think)
+    /// <summary>The prompt, and how many of its first tokens end with the system turn (text and tools); 0 = it has none.</summary>
+    private (List<int> Ids, int SystemTurn) Render(List<ChatMessage> messages, string? system, IReadOnlyList<ToolDefinition> tools, bool think)
     {
         IReadOnlyList<ChatMessage> withSystem = system is null ? messages : [new ChatMessage(ChatRole.System, system), .. messages];
         var conversation = new Conversation(withSystem) { Tools = tools, EnableThinking = think };
-        return ChatTemplate.RenderIds(conversation, _engine.Form, _engine.Tokenizer);
+        List<int> ids = ChatTemplate.RenderIds(conversation, _engine.Form, _engine.Tokenizer);
+        int turn = _engine.Tokenizer.Special.TurnStart; // in a prompt's ids it comes from the template alone
+        bool hasSystemTurn = tools.Count > 0 || think || withSystem[0].Role is ChatRole.System or ChatRole.Developer;
+        return (ids, hasSystemTurn ? ids.IndexOf(turn, ids.IndexOf(turn) + 1) : 0);
     }
 
     /// <summary>Runs the tokens that the cache lacks, chunk by chunk; returns the logits of the last.</summary>
-    private ReadOnlySpan<float> Prefill(List<int> ids, ITokenSink sink, CancellationToken cancellation)
+    /// <param name="ids">The prompt.</param>
+    /// <param name="beginning">How many of its first tokens are to be kept, if they are not yet: a chunk ends there.</param>
+    /// <param name="sink">Hears how far it is.</param>
+    /// <param name="cancellation">Looked at between layers.</param>
+    private ReadOnlySpan<float> Prefill(List<int> ids, int beginning, ITokenSink sink, CancellationToken cancellation)
     {
-        ReadOnlySpan<int> rest = CollectionsMarshal.AsSpan(ids)[_cache.Length..];
+        ReadOnlySpan<int> prompt = CollectionsMarshal.AsSpan(ids), rest = prompt[_cache.Length..];
+        bool keeps = beginning > _cache.Length && _engine.Prefixes?.Lacks(prompt[..beginning]) == true;
         int total = rest.Length;
         _engine.Model.PrefetchPerLayerRows(rest); // the disk works while the first chunk does
         while (true)
         {
             int count = Math.Min(rest.Length, _engine.Transformer.MaxChunk);
+            count = keeps && _cache.Length < beginning ? Math.Min(count, beginning - _cache.Length) : count;
             bool last = count == rest.Length;
             ReadOnlySpan<float> logits = _engine.Transformer.Forward(rest[..count], _cache, last ? _engine.Sampler.Wants : LogitRows.None, cancellation);
             rest = rest[count..];
@@ -168,6 +181,11 @@ public sealed class ChatSession
             if (last)
             {
                 return logits;
+            }
+
+            if (keeps && _cache.Length == beginning)
+            {
+                _engine.Prefixes!.Take(_cache);
             }
         }
     }

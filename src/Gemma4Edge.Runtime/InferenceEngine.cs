@@ -18,6 +18,7 @@ public sealed class InferenceEngine : IDisposable
         Model = model;
         Kernel = kernels.Name;
         Kv = options.Kv;
+        Activations = options.Activations;
         KvCache.Check(Config, Kv);
         BytesPerToken = model.BytesPerTokenWith(options.Head);
         int wanted = options.Context > 0 ? options.Context : EngineOptions.DefaultContext;
@@ -78,6 +79,12 @@ public sealed class InferenceEngine : IDisposable
 
     /// <summary>How keys and values are kept.</summary>
     public KvCacheFormat Kv { get; }
+
+    /// <summary>How activations enter the products with the weights.</summary>
+    public ActivationFormat Activations { get; }
+
+    /// <summary>Where the beginnings of prompts are kept; null = nowhere. Set before the first request.</summary>
+    public PrefixStore? Prefixes { get; set; }
 
     /// <summary>Weight bytes that decoding one token reads, see <see cref="LoadedModel.BytesPerTokenWith"/>.</summary>
     public long BytesPerToken { get; }

@@ -85,6 +85,7 @@ public sealed class InferenceWorker : IDisposable
                     if (_queue.Count == 0)
                     {
                         _engine.Park();
+                        _engine.Prefixes?.Write();
                     }
                 }
             }

@@ -99,9 +99,15 @@ public sealed partial class ServiceHost : IAsyncDisposable
             Residency = () => MappedResidency.Of(engine.Model),
         };
         ServiceHost host = Build(options, served, worker.Start, worker.Dispose, worker.Completion, leastLogged, systemd, new Owned(worker, engine, queue, metrics));
+        ILogger<ServiceHost> log = host._host.Services.GetRequiredService<ILogger<ServiceHost>>();
+        if (options.Store is { State: { } state, Prefixes: > 0 and var prefixes })
+        {
+            engine.Prefixes = new PrefixStore(Path.Combine(state, "prefixes"), prefixes, engine, problem => LogPrefix(log, problem));
+        }
+
         if (served.Acting.Count == 0 && tools.Any(tool => tool.Action is not null))
         {
-            LogNoToolActs(host._host.Services.GetRequiredService<ILogger<ServiceHost>>());
+            LogNoToolActs(log);
         }
 
         return host;
@@ -321,6 +327,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
     [LoggerMessage(EventId = 3, Level = LogLevel.Warning, Message = "No tool acts: Tools:AllowTopics names no topic that tools may publish to; their calls go to whoever sent the request")]
     private static partial void LogNoToolActs(ILogger logger);
+
+    [LoggerMessage(EventId = 13, Level = LogLevel.Warning, Message = "{problem}")]
+    private static partial void LogPrefix(ILogger logger, string problem);
 
     [LoggerMessage(EventId = 9, Level = LogLevel.Information, Message = "Context {context} in {kv}: {planned} when all conversations are full, weights included; the memory budget is {budget}")]
     private static partial void LogMemory(ILogger logger, int context, string? kv, string planned, string budget);

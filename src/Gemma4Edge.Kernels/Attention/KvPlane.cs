@@ -97,6 +97,19 @@ public abstract class KvPlane
         Store(position, row);
     }
 
+    /// <summary>Bytes of a row as <see cref="CopyOut"/> gives it.</summary>
+    public virtual int RowBytes => (int)BytesOf(Format, Shape, 1);
+
+    /// <summary>The row of <paramref name="position"/> as it is stored.</summary>
+    /// <param name="position">A stored position.</param>
+    /// <param name="row">(<see cref="RowBytes"/>), overwritten. In this machine's byte order.</param>
+    public abstract void CopyOut(int position, Span<byte> row);
+
+    /// <summary>Stores what <see cref="CopyOut"/> gave, of a plane of the same format and shape. Rows go in in the order of their positions.</summary>
+    /// <param name="position">Not negative.</param>
+    /// <param name="row">(<see cref="RowBytes"/>).</param>
+    public abstract void CopyIn(int position, ReadOnlySpan<byte> row);
+
     /// <summary>One stored head vector as floats, rotated as <see cref="Rotation"/> says.</summary>
     /// <param name="position">A stored position.</param>
     /// <param name="head">Which head of the row.</param>

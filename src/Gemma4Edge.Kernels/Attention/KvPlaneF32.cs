@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Keys or values as singles.</summary>
@@ -9,7 +11,15 @@ internal sealed class KvPlaneF32(KvPlaneShape shape, int capacity) : KvPlane(KvF
     internal override void Read(int position, int head, int newest, Span<float> destination) =>
         _rows.AsSpan(VectorOf(position, head) * Shape.HeadDim, Shape.HeadDim).CopyTo(destination);
 
+    /// <inheritdoc/>
+    public override void CopyOut(int position, Span<byte> row) => RowOf(position).CopyTo(row);
+
+    /// <inheritdoc/>
+    public override void CopyIn(int position, ReadOnlySpan<byte> row) => row.CopyTo(RowOf(position));
+
     private protected override void Resize(int capacity) => Array.Resize(ref _rows, checked(capacity * Shape.RowLength));
 
     private protected override void Store(int position, ReadOnlySpan<float> row) => row.CopyTo(_rows.AsSpan(VectorOf(position, 0) * Shape.HeadDim));
+
+    private Span<byte> RowOf(int position) => MemoryMarshal.AsBytes(_rows.AsSpan(VectorOf(position, 0) * Shape.HeadDim, Shape.RowLength));
 }

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Gemma4Edge.Kernels;
 
 /// <summary>Keys or values as codes of rotated head vectors: y = H·(σ ⊙ x) over the whole head.</summary>
@@ -39,6 +41,20 @@ internal abstract class KvPlaneRotated : KvPlane
         Decode(CodesOf(vector), ScalesOf(vector), destination);
     }
 
+    /// <inheritdoc/>
+    public sealed override void CopyOut(int position, Span<byte> row)
+    {
+        CodesOfRow(position).CopyTo(row);
+        ScalesOfRow(position).CopyTo(row[^ScalesOfRow(position).Length..]);
+    }
+
+    /// <inheritdoc/>
+    public sealed override void CopyIn(int position, ReadOnlySpan<byte> row)
+    {
+        row[..CodesOfRow(position).Length].CopyTo(CodesOfRow(position));
+        row[^ScalesOfRow(position).Length..].CopyTo(ScalesOfRow(position));
+    }
+
     /// <summary>Codes and scales of one head vector.</summary>
     /// <param name="y">(HeadDim), rotated.</param>
     /// <param name="codes">Overwritten.</param>
@@ -64,6 +80,10 @@ internal abstract class KvPlaneRotated : KvPlane
             Encode(_rotated.AsSpan(head * Shape.HeadDim, Shape.HeadDim), CodesOf(vector), ScalesOf(vector));
         }
     }
+
+    private Span<byte> CodesOfRow(int position) => _codes.AsSpan(VectorOf(position, 0) * _codeBytes, Shape.Heads * _codeBytes);
+
+    private Span<byte> ScalesOfRow(int position) => MemoryMarshal.AsBytes(_scales.AsSpan(VectorOf(position, 0) * _scaleCount, Shape.Heads * _scaleCount));
 
     private Span<byte> CodesOf(int vector) => _codes.AsSpan(vector * _codeBytes, _codeBytes);
 

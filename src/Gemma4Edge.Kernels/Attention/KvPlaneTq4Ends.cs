@@ -30,6 +30,9 @@ internal sealed class KvPlaneTq4Ends : KvPlane
     public override bool DependsOnReader => true;
 
     /// <inheritdoc/>
+    public override int RowBytes => _all.RowBytes + 1 + _ends.RowBytes;
+
+    /// <inheritdoc/>
     internal override HadamardRotation Rotation => _all.Rotation;
 
     /// <summary>Rows that are kept at 8 bits: the first of a chunk still needs the 63 before it when the chunk is written.</summary>
@@ -47,6 +50,38 @@ internal sealed class KvPlaneTq4Ends : KvPlane
         else
         {
             _all.Read(position, head, newest, destination);
+        }
+    }
+
+    /// <summary>The 4 bits, then whether there are 8, then those.</summary>
+    public override void CopyOut(int position, Span<byte> row)
+    {
+        _all.CopyOut(position, row[.._all.RowBytes]);
+        bool isHeld = _positions[EndRowOf(position)] == position;
+        row[_all.RowBytes] = isHeld ? (byte)1 : (byte)0;
+        if (isHeld)
+        {
+            _ends.CopyOut(EndRowOf(position), row[^_ends.RowBytes..]);
+        }
+        else
+        {
+            row[^_ends.RowBytes..].Clear();
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void CopyIn(int position, ReadOnlySpan<byte> row)
+    {
+        _all.CopyIn(position, row[.._all.RowBytes]);
+        int endRow = EndRowOf(position);
+        if (row[_all.RowBytes] != 0)
+        {
+            _positions[endRow] = position;
+            _ends.CopyIn(endRow, row[^_ends.RowBytes..]);
+        }
+        else if (_positions[endRow] == position)
+        {
+            _positions[endRow] = -1; // of another sequence
         }
     }
 

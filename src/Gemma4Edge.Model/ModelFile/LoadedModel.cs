@@ -28,6 +28,7 @@ public sealed class LoadedModel : IDisposable
         Generation = contents.Generation;
         ChatTemplateText = contents.ChatTemplate;
         FileBytes = files.Sum(file => file.Length);
+        Version = string.Join('\n', files.Select(file => FormattableString.Invariant($"{System.IO.Path.GetFullPath(file.Path)} {file.Length} {File.GetLastWriteTimeUtc(file.Path).Ticks}")));
         Tensors = [.. contents.Tensors.All.Select(tensor => tensor.ToInfo())];
 
         var builder = new WeightsBuilder(contents);
@@ -140,6 +141,9 @@ public sealed class LoadedModel : IDisposable
             ? tokenizer
             : throw new ModelFileException(Path, 0, $"The tokenizer has {tokenizer.VocabSize} ids, the network {Config.VocabSize} embeddings.", "Use the tokenizer that belongs to the weights.");
     }
+
+    /// <summary>Names this version of the files: path, size and time of last change of each. Reading all of them would tell more, and take a minute.</summary>
+    public string Version { get; }
 
     /// <summary>Starts to read the per-layer embeddings of tokens that are run next. A cold row otherwise costs several page faults, one after another.</summary>
     /// <param name="tokens">Token ids, each below <see cref="Gemma4Config.VocabSize"/>.</param>

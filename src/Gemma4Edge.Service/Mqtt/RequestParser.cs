@@ -117,6 +117,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
                 Messages = fields.Messages,
                 System = fields.System ?? (fields.BringsSystem ? null : defaults.System),
                 Tools = fields.Tools ?? defaults.Tools,
+                IsBeginningShared = fields is { System: null, BringsSystem: false, Tools: null },
                 Acting = fields.Tools is null && fields.Execute ? defaults.Acting : null,
                 Sampling = fields.Sampling ?? defaults.Sampling,
                 MaxTokens = fields.MaxTokens ?? defaults.MaxTokens,

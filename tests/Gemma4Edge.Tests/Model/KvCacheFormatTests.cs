@@ -68,6 +68,48 @@ public sealed class KvCacheFormatTests
         }
     }
 
+    /// <summary>Into a cache that held something else before; the sequence is longer than the sliding window of 32.</summary>
+    [Theory]
+    [MemberData(nameof(Presets))]
+    public void Load_GoesOnAsTheSavedOneDoes(string preset)
+    {
+        foreach (string model in s_models)
+        {
+            foreach (int length in (int[])[5, 80])
+            {
+                using TestNetwork network = Open(model, Format(preset));
+                KvCache saved = network.NewCache(), loaded = network.NewCache();
+                network.Prefill(s_prompt[..length], saved);
+                network.Prefill([.. s_prompt.Reverse()], loaded);
+                byte[] bytes = new byte[saved.SavedBytes(length)];
+                saved.Save(bytes);
+                loaded.Load(saved.Tokens, bytes);
+
+                Assert.Equal(s_prompt[..length], loaded.Tokens.ToArray());
+                Assert.Equal(network.Run(s_prompt[length..], saved, chunk: 16), network.Run(s_prompt[length..], loaded, chunk: 16));
+            }
+        }
+    }
+
+    [Fact]
+    public void Load_KeepsTheWindowOnly_AndKnowsIt()
+    {
+        using TestNetwork network = Open("tiny-a-f32", KvCacheFormat.F32);
+        KvCache saved = network.NewCache(), loaded = network.NewCache();
+        network.Prefill(s_prompt[..80], saved);
+        byte[] bytes = new byte[saved.SavedBytes(80)];
+        saved.Save(bytes);
+        loaded.Load(saved.Tokens, bytes);
+
+        Assert.True(saved.TryTruncate(79));
+        Assert.False(loaded.TryTruncate(79)); // position 79 − 31 was not saved
+        network.Prefill([9, 8, 7], loaded);
+        Assert.True(loaded.TryTruncate(80));
+        Assert.Equal(80, loaded.Length);
+        Assert.Throws<ArgumentException>(() => loaded.Load(s_prompt.AsSpan(0, 80), bytes.AsSpan(1)));
+        Assert.Equal(80, loaded.Length);
+    }
+
     [Theory]
     [MemberData(nameof(Presets))]
     public void Decode_AllocatesNothing_OnAnyFormat(string preset)
