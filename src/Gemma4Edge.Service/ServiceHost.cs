@@ -137,7 +137,11 @@ public sealed partial class ServiceHost : IAsyncDisposable
         builder.Services.AddSingleton(options).AddSingleton(served);
         if (options.Mqtt.Broker == MqttOptions.Embedded)
         {
-            builder.Services.AddHostedService(services => new EmbeddedBroker(options.Mqtt, services.GetRequiredService<MqttBridge>().Receive));
+            builder.Services.AddHostedService(services =>
+            {
+                MqttBridge node = services.GetRequiredService<MqttBridge>();
+                return new EmbeddedBroker(options.Mqtt, node.Receive, node.Instance);
+            });
         }
 
         if (OtlpExport.IsConfigured) // before the bridge: it hears of nothing that was measured earlier
@@ -244,7 +248,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
     {
         ServedModel served = _host.Services.GetRequiredService<ServedModel>();
         string work = !served.Queue.Busy ? "idle" : served.Queue.Count is > 0 and var waiting ? $"busy, {waiting} waiting" : "busy";
-        string state = _bridge.Outbox.IsConnected ? $"online, {work}" : $"{work}; connecting to {mqtt.Address}";
+        string state = _bridge.Outbox.IsConnected ? $"online, {work}"
+            : _bridge.StandsBackFor is { } other ? $"{work}; stands back: {other} is online as {mqtt.Node}"
+            : $"{work}; connecting to {mqtt.Address}";
         return served.Hindrance() is { } hindrance ? $"{state}; {hindrance}" : state;
     }
 

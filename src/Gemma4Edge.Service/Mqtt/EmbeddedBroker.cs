@@ -16,16 +16,19 @@ internal sealed class EmbeddedBroker : IHostedService, IDisposable
     private const int MaxPendingMessagesPerClient = 4096;
     private readonly MqttOptions _options;
     private readonly Func<InboundMessage, Task> _received;
+    private readonly string _instance;
     private readonly string? _password;
     private readonly MqttServer _server;
 
     /// <param name="options">Where it listens, and for whom.</param>
     /// <param name="received">Takes every message that a client publishes, before the sender is answered; the answer waits for the task.</param>
+    /// <param name="instance">Who may connect as the node itself; what is sent to the node is taken here, and must not be taken by a second one.</param>
     /// <exception cref="ConfigurationException">The password's file cannot be used.</exception>
-    public EmbeddedBroker(MqttOptions options, Func<InboundMessage, Task> received)
+    public EmbeddedBroker(MqttOptions options, Func<InboundMessage, Task> received, string instance)
     {
         _options = options;
         _received = received;
+        _instance = instance;
         _password = BrokerLogin.Read(options.Address, options.Credentials).Password;
         var address = IPAddress.Parse(options.EmbeddedAddress);
         bool isV6 = address.AddressFamily == AddressFamily.InterNetworkV6;
@@ -49,7 +52,12 @@ internal sealed class EmbeddedBroker : IHostedService, IDisposable
         {
             // MQTT 5 lets a client leave its name to the broker, which tells it; this one would refuse it
             e.AssignedClientIdentifier = string.IsNullOrEmpty(e.ClientId) ? NamingServerAdapter.NewClientId : null;
-            e.ReasonCode = IsKnown(e.UserName, e.Password) ? MqttConnectReasonCode.Success : MqttConnectReasonCode.BadUserNameOrPassword;
+            bool isOther = e.ClientId == MqttConnection.ClientIdOf(_options.Node)
+                && e.UserProperties?.Any(property => property.Name == MqttConnection.InstanceProperty && property.ReadValueAsString() == _instance) != true;
+            e.ReasonCode = !IsKnown(e.UserName, e.Password) ? MqttConnectReasonCode.BadUserNameOrPassword
+                : isOther ? MqttConnectReasonCode.ClientIdentifierNotValid
+                : MqttConnectReasonCode.Success;
+            e.ReasonString = isOther ? $"(this broker is part of node '{_options.Node}': give the other one another name, Mqtt:Node)" : null;
             return Task.CompletedTask;
         };
         _server.InterceptingInboundPacketAsync += e =>

@@ -62,6 +62,12 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     /// <summary>How often the connection was lost and made again.</summary>
     public long Reconnects => _connection.Reconnects;
 
+    /// <summary>Names this process among those that may be online as the node.</summary>
+    public string Instance => _connection.Instance;
+
+    /// <summary>The other process that is online as the node while this one stands back; null = there is none.</summary>
+    public string? StandsBackFor => _connection.StandsBackFor;
+
     /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
 
@@ -162,7 +168,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
     }
 
-    private OutboundMessage InfoMessage() => new(_topics.Info, Payloads.Info(_topics.Node, _info ?? _served.Info, _state.Defaults.Tools)) { Retain = true };
+    private OutboundMessage InfoMessage() => new(_topics.Info, Payloads.Info(_topics.Node, _connection.Instance, _info ?? _served.Info, _state.Defaults.Tools)) { Retain = true };
 
     private async Task RunAsync(CancellationToken stopping)
     {

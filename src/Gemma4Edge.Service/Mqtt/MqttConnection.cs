@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Text;
 using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 using MQTTnet;
@@ -16,6 +18,9 @@ namespace Gemma4Edge.Service.Mqtt;
 internal sealed partial class MqttConnection(
     MqttOptions options, NodeTopics topics, Outbox outbox, Func<IReadOnlyList<OutboundMessage>> announcement, Func<InboundMessage, Task> received, ILogger log) : IDisposable
 {
+    /// <summary>The user property of CONNECT that tells the embedded broker its own process.</summary>
+    public const string InstanceProperty = "gemma4edge-instance";
+
     /// <summary>Deliveries that the broker may have under way at once.</summary>
     private const ushort ReceiveMaximum = 32;
 
@@ -24,6 +29,8 @@ internal sealed partial class MqttConnection(
 
     /// <summary>Connections that one message may cost: a broker that dies takes a few with it, one that refuses the message every one. With growing delays it is minutes.</summary>
     private const int AttemptsPerMessage = 10;
+
+    private bool CanPublish => (outbox.IsConnected && _client.IsConnected) || _namesake.Guest is { IsConnected: true };
 
     private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
@@ -39,6 +46,7 @@ internal sealed partial class MqttConnection(
     private volatile MqttClientDisconnectReason _lossReason;
     private long _reconnects;
     private long _connection;
+    private readonly Namesake _namesake = new(options, topics, log);
 
     /// <summary>Where Home Assistant says that it has come up; null = nobody wants to know.</summary>
     public string? StatusTopic { get; init; }
@@ -48,12 +56,21 @@ internal sealed partial class MqttConnection(
 
     /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
+    /// <summary>Names this process among those that may be online as the node.</summary>
+    public string Instance => _namesake.Instance;
+
+    /// <summary>The other process that is online as the node while this one stands back; null = there is none.</summary>
+    public string? StandsBackFor => _namesake.StandsBackFor;
+
 
     /// <summary>Connects for the first time and starts to work.</summary>
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses.</exception>
     public async Task StartAsync(CancellationToken cancellation)
     {
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
+    /// <summary>Under which name a node connects.</summary>
+    public static string ClientIdOf(string node) => $"gemma4edge-{node}";
+
         _client.DisconnectedAsync += OnDisconnectedAsync;
         Task answering = AnswerAsync(_stopping.Token); // already now: a broker whose deliveries wait for answers delivers no probe
         await ConnectAsync(cancellation).ConfigureAwait(false);
@@ -89,7 +106,7 @@ internal sealed partial class MqttConnection(
     /// <summary>Publishes what is left, then <paramref name="farewell"/>, and goes.</summary>
     public async Task StopAsync(OutboundMessage farewell, CancellationToken cancellation)
     {
-        while (!outbox.IsEmpty && _client.IsConnected && !cancellation.IsCancellationRequested)
+        while (!outbox.IsEmpty && CanPublish && !cancellation.IsCancellationRequested)
         {
             await Task.Delay(10, CancellationToken.None).ConfigureAwait(false);
         }
@@ -99,7 +116,13 @@ internal sealed partial class MqttConnection(
         {
             await SendAsync(farewell, cancellation).ConfigureAwait(false);
             await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, cancellation).ConfigureAwait(false);
+        bool standsBack = _namesake.Guest is not null;
         }
+        if (standsBack)
+        {
+            return; // the node stays online: the other process is
+        }
+
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation) || e is OperationCanceledException)
         {
             LogFarewellFailed(e.Message); // the will says it
@@ -149,14 +172,15 @@ internal sealed partial class MqttConnection(
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
         {
-            throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why.", e);
+            throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why. So it does when another process connects with the same Mqtt:Node.", e);
         }
 
         outbox.IsConnected = true;
         _delay.Connected();
     }
 
-    private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}", options.Credentials)
+    private MqttClientOptions ConnectOptions() => BrokerConnection.Options(options.Address, ClientIdOf(topics.Node), options.Credentials)
+        .WithUserProperty(InstanceProperty, Encoding.UTF8.GetBytes(Instance))
         .WithCleanStart(false)
         .WithSessionExpiryInterval((uint)options.SessionExpirySeconds)
         .WithReceiveMaximum(ReceiveMaximum)
@@ -188,6 +212,11 @@ internal sealed partial class MqttConnection(
                 }
                 catch (Exception e) when (e is BrokerUnavailableException { IsRefusal: true } or ConfigurationException) // the latter: a file has changed for the worse meanwhile
                 {
+                    if (!_delay.HasLasted)
+                    {
+                        await _namesake.WaitUntilGoneAsync(stopping).ConfigureAwait(false);
+                    }
+
                     LogRefusal(e.Message);
                 }
                 catch (Exception e) when (e is BrokerUnavailableException || BrokerConnection.IsNetworkFailure(e, stopping))
@@ -205,7 +234,7 @@ internal sealed partial class MqttConnection(
             OutboundMessage message = await outbox.TakeAsync(stopping).ConfigureAwait(false);
             for (int attempts = 0; ;)
             {
-                if (!outbox.IsConnected || !_client.IsConnected)
+                if (!CanPublish)
                 {
                     await Task.Delay(s_away, stopping).ConfigureAwait(false);
                     continue;
@@ -218,6 +247,11 @@ internal sealed partial class MqttConnection(
                 }
                 catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
                 {
+                if (_namesake.Guest is not null && message.Retain && message.Answered is null)
+                {
+                    break; // what the node tells about itself is the other's now
+                }
+
                     await Task.Delay(s_away, stopping).ConfigureAwait(false); // the reason for the loss may come a little later
                     attempts += e.GetBaseException() is TimeoutException ? 0 : BrokerConnection.IsFaultOfAPacket(_lossReason) ? AttemptsPerMessage / 2 : 1; // silence is no quarrel with the message
                     if (attempts >= AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
@@ -242,7 +276,7 @@ internal sealed partial class MqttConnection(
         }
     }
 
-    private Task<MqttClientPublishResult> PublishNowAsync(OutboundMessage message, CancellationToken cancellation) => _client.PublishAsync(
+    private Task<MqttClientPublishResult> PublishNowAsync(OutboundMessage message, CancellationToken cancellation) => (_namesake.Guest ?? _client).PublishAsync(
         new MqttApplicationMessage
         {
             Topic = message.Topic,

@@ -113,10 +113,11 @@ internal static class Payloads
     });
 
     /// <summary>The <c>info</c> topic.</summary>
-    public static byte[] Info(string node, NodeInfo info, IReadOnlyList<ToolDefinition> tools) => Object(json =>
+    public static byte[] Info(string node, string instance, NodeInfo info, IReadOnlyList<ToolDefinition> tools) => Object(json =>
     {
         json.WriteString("version", NodeInfo.ProgramVersion);
         json.WriteString("node", node);
+        json.WriteString("instance", instance);
         json.WriteString("model", info.Model);
         WriteText(json, "model_sha256", info.ModelSha256);
         json.WriteString("architecture", "gemma4");

@@ -91,6 +91,11 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
                 await Task.Delay(_delay.Next(_thrownOut), stopping).ConfigureAwait(false);
                 if (_client.IsConnected)
                 {
+                while (!outbox.IsConnected) // another process may be online as the node, with this connection's name
+                {
+                    await _look.Reader.ReadAsync(stopping).ConfigureAwait(false);
+                }
+
                     await _client.TryDisconnectAsync().ConfigureAwait(false);
                 }
             }

@@ -13,13 +13,17 @@ internal sealed class ReconnectDelay(TimeProvider clock)
     private int _attempts;
     private long? _connectedAt;
 
+    /// <summary>Whether the last connection lasted; before there was one, false.</summary>
+    public bool HasLasted { get; private set; }
+
     /// <summary>The next delay.</summary>
     /// <param name="thrownOut">The broker ended the connection on purpose.</param>
     public TimeSpan Next(bool thrownOut)
     {
         if (_connectedAt is { } since)
         {
-            _attempts = clock.GetElapsedTime(since) >= s_longest ? 0
+            HasLasted = clock.GetElapsedTime(since) >= s_longest;
+            _attempts = HasLasted ? 0
                 : thrownOut ? _attempts
                 : Math.Min(_attempts, AttemptsAfterADeath);
         }

@@ -85,5 +85,12 @@ internal sealed class SubscriptionProbe
         }
     }
 
+    /// <summary>Subscribes to a topic that nobody publishes to, and hears itself there: what was to be delivered before has arrived by then, and been taken.</summary>
+    public async Task<ProbeOutcome> PassAsync(IMqttClient client, string topic, CancellationToken cancellation)
+    {
+        await client.SubscribeAsync(topic, MqttQualityOfServiceLevel.AtLeastOnce, cancellation).ConfigureAwait(false);
+        return await ProveAsync(client, topic, cancellation).ConfigureAwait(false);
+    }
+
     private static string? MarkOf(MqttApplicationMessage message) => message.UserProperties?.FirstOrDefault(property => property.Name == Mark)?.ReadValueAsString();
 }

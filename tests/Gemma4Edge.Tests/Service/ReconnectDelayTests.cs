@@ -32,6 +32,19 @@ public class ReconnectDelayTests
         AssertNear([0.25, 0.5, 0.25, 0.25], delay, i => Connect(delay, clock, i == 0 ? 1 : 31));
     }
 
+    [Fact]
+    public void Remembers_WhetherTheLastConnectionLasted_ThroughFailedAttempts()
+    {
+        var clock = new Clock();
+        var delay = new ReconnectDelay(clock);
+        Assert.False(delay.HasLasted);
+        Connect(delay, clock, seconds: 31);
+        AssertNear([0.25, 0.5], delay, _ => Assert.True(delay.HasLasted));
+        Connect(delay, clock, seconds: 29);
+        delay.Next(thrownOut: false);
+        Assert.False(delay.HasLasted);
+    }
+
     private static void Connect(ReconnectDelay delay, Clock clock, int seconds)
     {
         delay.Connected();

@@ -1,0 +1,122 @@
+using System.Text.Json;
+using Microsoft.Extensions.Logging;
+using MQTTnet;
+
+namespace Gemma4Edge.Service.Mqtt;
+
+/// <summary>Another process that is online as this node: a broker lets one client of a name in and closes the other's connection, and Mosquitto does not say why.</summary>
+/// <remarks>
+/// Each process has a name of its own, which its retained <c>info</c> holds. A node whose connection did not last looks, from a connection beside the node's, which
+/// process is online, and stands back until it is gone: the one that was there first goes on undisturbed. One caller at a time; the properties on any thread.
+/// </remarks>
+internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, ILogger log)
+{
+    private const int LooksBeforeItIsGone = 2; // it may be on its way back
+    private static readonly TimeSpan s_look = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan s_announcement = TimeSpan.FromSeconds(1);
+    private volatile IMqttClient? _guest;
+    private volatile string? _online;
+    private volatile string? _announced;
+
+    /// <summary>This process: its machine, and what no other has.</summary>
+    public string Instance { get; } = $"{MqttOptions.NodeOf(Environment.MachineName[..Math.Min(Environment.MachineName.Length, 50)])}-{Guid.NewGuid().ToString("N")[..8]}";
+
+    /// <summary>Connected while the node stands back, under another name: what it has let in before, it still answers.</summary>
+    public IMqttClient? Guest => _guest;
+
+    /// <summary>Whom the node stands back for; null = nobody.</summary>
+    public string? StandsBackFor => _guest is null ? null : Other;
+
+    private string? Other => _online == "online" && _announced != Instance ? _announced ?? "a process that does not tell" : null;
+
+    /// <summary>Looks whether another process is online, and returns when none is, or when it cannot be told.</summary>
+    public async Task WaitUntilGoneAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            using IMqttClient client = new MqttClientFactory().CreateMqttClient();
+            await ConnectAsync(client, cancellation).ConfigureAwait(false);
+            if (Other is null)
+            {
+                await Task.Delay(s_announcement * (0.5 + (Random.Shared.NextDouble() / 2)), cancellation).ConfigureAwait(false); // it may just have come
+            }
+
+            if (Other is { } other)
+            {
+                LogStandsBack(other, topics.Node, options.Address);
+                _guest = client;
+                for (int gone = 0; gone < LooksBeforeItIsGone; gone = Other is null ? gone + 1 : 0)
+                {
+                    await Task.Delay(s_look * (0.5 + (Random.Shared.NextDouble() / 2)), cancellation).ConfigureAwait(false);
+                    await client.PingAsync(cancellation).ConfigureAwait(false);
+                }
+
+                LogGone(other, topics.Node);
+            }
+
+            await client.DisconnectAsync(new MqttClientDisconnectOptions(), cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is BrokerUnavailableException || BrokerConnection.IsNetworkFailure(e, cancellation))
+        {
+            LogUnknown(e.Message);
+        }
+        finally
+        {
+            _guest = null;
+        }
+    }
+
+    private async Task ConnectAsync(IMqttClient client, CancellationToken cancellation)
+    {
+        var probe = new SubscriptionProbe();
+        (_online, _announced) = (null, null);
+        client.ApplicationMessageReceivedAsync += e =>
+        {
+            if (!probe.Takes(e.ApplicationMessage))
+            {
+                Note(InboundMessage.From(e));
+            }
+
+            return Task.CompletedTask;
+        };
+        MqttClientOptions connect = BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}-{Instance}", options.Credentials).WithCleanStart().WithSessionExpiryInterval(0).Build();
+        await BrokerConnection.ConnectAsync(client, options.Address, connect, cancellation).ConfigureAwait(false);
+        await client.SubscribeAsync(topics.Info, cancellationToken: cancellation).ConfigureAwait(false);
+        await client.SubscribeAsync(topics.Availability, cancellationToken: cancellation).ConfigureAwait(false);
+        await probe.PassAsync(client, topics.InboundProbes[^1], cancellation).ConfigureAwait(false);
+    }
+
+    private void Note(InboundMessage message)
+    {
+        if (message.Topic == topics.Availability)
+        {
+            _online = System.Text.Encoding.UTF8.GetString(message.Payload.Span);
+        }
+        else if (message.Topic == topics.Info)
+        {
+            _announced = InstanceOf(message.Payload);
+        }
+    }
+
+    private static string? InstanceOf(ReadOnlyMemory<byte> info)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(info);
+            return document.RootElement.TryGetProperty("instance", out JsonElement instance) && instance.GetString() is { } name && MqttOptions.IsPoolName(name) ? name : null;
+        }
+        catch (Exception notInfo) when (notInfo is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    [LoggerMessage(EventId = 41, Level = LogLevel.Error, Message = "Another process, {other}, is online at {broker} as node '{node}': this one stands back until it is gone. Stop one of them, or give it another name (Mqtt:Node)")]
+    private partial void LogStandsBack(string other, string node, BrokerAddress broker);
+
+    [LoggerMessage(EventId = 42, Level = LogLevel.Information, Message = "{other} is no longer online: this process is node '{node}' again")]
+    private partial void LogGone(string other, string node);
+
+    [LoggerMessage(EventId = 43, Level = LogLevel.Debug, Message = "Whether another process has the node's name could not be seen: {problem}")]
+    private partial void LogUnknown(string problem);
+}
