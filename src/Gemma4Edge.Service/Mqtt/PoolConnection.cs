@@ -19,6 +19,8 @@ namespace Gemma4Edge.Service.Mqtt;
 internal sealed partial class PoolConnection(MqttOptions options, NodeState state, Outbox outbox, Func<InboundMessage, Task> received, ILogger log) : IDisposable
 {
     private const string Sender = "pool";
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
+    private readonly SubscriptionProbe _probe = new();
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
     private readonly Channel<bool> _look = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -45,13 +47,25 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
         _running = RunAsync(_stopping.Token);
     }
 
-    /// <summary>Leaves: no job arrives after it.</summary>
+    /// <summary>Leaves: what was dealt to the node before is handed in, and no job arrives after it.</summary>
     public async Task StopAsync(CancellationToken cancellation)
     {
         state.Changed -= Look;
         outbox.ConnectionChanged -= Look;
         await _stopping.CancelAsync().ConfigureAwait(false);
         await _running.ConfigureAwait(false);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(s_patience);
+        try
+        {
+            await LeaveAsync(patience.Token).ConfigureAwait(false);
+            await _probe.PassAsync(_client, new NodeTopics(options.Node).InboundProbes[^1], patience.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation) || e is OperationCanceledException)
+        {
+            LogAway(e.Message);
+        }
+
         try
         {
             await _client.DisconnectAsync(new MqttClientDisconnectOptions(), cancellation).ConfigureAwait(false);
@@ -77,6 +91,11 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
         {
             while (true)
             {
+                while (!outbox.IsConnected) // another process may be online as the node, with this connection's name
+                {
+                    await _look.Reader.ReadAsync(stopping).ConfigureAwait(false);
+                }
+
                 try
                 {
                     await BrokerConnection.ConnectAsync(_client, options.Address, ConnectOptions(), stopping).ConfigureAwait(false);
@@ -91,11 +110,6 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
                 await Task.Delay(_delay.Next(_thrownOut), stopping).ConfigureAwait(false);
                 if (_client.IsConnected)
                 {
-                while (!outbox.IsConnected) // another process may be online as the node, with this connection's name
-                {
-                    await _look.Reader.ReadAsync(stopping).ConfigureAwait(false);
-                }
-
                     await _client.TryDisconnectAsync().ConfigureAwait(false);
                 }
             }
@@ -156,7 +170,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
 
     private async Task OnReceivedAsync(MqttApplicationMessageReceivedEventArgs e)
     {
-        if (SubscriptionProbe.IsProbe(e.ApplicationMessage))
+        if (_probe.Takes(e.ApplicationMessage))
         {
             return;
         }

@@ -109,10 +109,10 @@ internal sealed partial class RequestIntake(
     private Task Enqueue(ParsedRequest parsed, string key, InboundMessage message)
     {
         bool isKept = ledger.IsDurable && !message.Pool;
-        GenerationFailure? refusal = _isStopping && !isKept ? Failures.Interrupted
+        GenerationFailure? refusal = _isStopping && !isKept && !message.Pool ? Failures.Interrupted
             : !state.Enabled ? Failures.Disabled
             : served.Refusal() is { } unfit ? unfit
-            : served.Queue.IsFull || (message.Pool && !state.IsFree) ? Failures.QueueFull(served.Queue.Capacity)
+            : served.Queue.IsFull || (message.Pool && (_isStopping || !state.IsFree)) ? Failures.QueueFull(served.Queue.Capacity)
             : null;
         if (refusal is not null)
         {

@@ -55,6 +55,9 @@ internal sealed class ServeProcess : IDisposable
     /// <summary>From now on it does nothing, and its connections stay.</summary>
     public void Freeze() => Process.Start("kill", ["-STOP", $"{_process.Id}"]).WaitForExit();
 
+    /// <summary>SIGTERM, as systemd stops it.</summary>
+    public void Terminate() => Process.Start("kill", [$"{_process.Id}"]).WaitForExit();
+
     /// <summary>SIGKILL.</summary>
     public void Kill()
     {
