@@ -33,6 +33,10 @@ internal sealed partial class MqttConnection(
     private bool CanPublish => (outbox.IsConnected && _client.IsConnected) || _namesake.Guest is { IsConnected: true };
 
     private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan s_again = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long after it has connected the node waits for others to do so as well.</summary>
+    private static readonly TimeSpan s_return = TimeSpan.FromMinutes(1);
     private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
     private readonly SubscriptionProbe _probe = new();
     private readonly SemaphoreSlim _lost = new(0);
@@ -46,7 +50,7 @@ internal sealed partial class MqttConnection(
     private volatile MqttClientDisconnectReason _lossReason;
     private long _reconnects;
     private long _connection;
-    private readonly Namesake _namesake = new(options, topics, log);
+    private long _connectedAt;
 
     /// <summary>Where Home Assistant says that it has come up; null = nobody wants to know.</summary>
     public string? StatusTopic { get; init; }
@@ -176,6 +180,7 @@ internal sealed partial class MqttConnection(
         }
 
         outbox.IsConnected = true;
+        Interlocked.Exchange(ref _connectedAt, Stopwatch.GetTimestamp());
         _delay.Connected();
     }
 
@@ -233,6 +238,7 @@ internal sealed partial class MqttConnection(
         {
             OutboundMessage message = await outbox.TakeAsync(stopping).ConfigureAwait(false);
             for (int attempts = 0; ;)
+            bool isUnread = false;
             {
                 if (!CanPublish)
                 {
@@ -242,7 +248,7 @@ internal sealed partial class MqttConnection(
 
                 try
                 {
-                    await SendAsync(message, stopping).ConfigureAwait(false);
+                    isUnread = await SendAsync(message, stopping).ConfigureAwait(false) == MqttClientPublishReasonCode.NoMatchingSubscribers;
                     break;
                 }
                 catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
@@ -262,12 +268,20 @@ internal sealed partial class MqttConnection(
                 }
             }
 
-            message.Answered?.Invoke();
+            if (isUnread && message is { AwaitsReader: true, Retain: false } && Stopwatch.GetElapsedTime(Interlocked.Read(ref _connectedAt)) < s_return)
+            {
+                _ = Task.Delay(s_again, stopping).ContinueWith(_ => outbox.Add(message), stopping, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
+            }
+            else
+            {
+                message.Answered?.Invoke();
+            }
+
             outbox.Published();
         }
     }
 
-    private async Task SendAsync(OutboundMessage message, CancellationToken cancellation)
+    private async Task<MqttClientPublishReasonCode> SendAsync(OutboundMessage message, CancellationToken cancellation)
     {
         MqttClientPublishResult result = await PublishNowAsync(message, cancellation).ConfigureAwait(false);
         if (result.ReasonCode >= MqttClientPublishReasonCode.UnspecifiedError)
@@ -275,6 +289,8 @@ internal sealed partial class MqttConnection(
             LogRefused(message.Topic, result.ReasonCode);
         }
     }
+
+        return result.ReasonCode;
 
     private Task<MqttClientPublishResult> PublishNowAsync(OutboundMessage message, CancellationToken cancellation) => (_namesake.Guest ?? _client).PublishAsync(
         new MqttApplicationMessage

@@ -152,7 +152,7 @@ internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, Req
     {
         var reply = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer, final);
         ledger.Finish(entry, reply);
-        outbox.Add(new OutboundMessage(reply.Topic, final) { Correlation = reply.Correlation, Retain = reply.Retain, Answered = () => ledger.Answer(entry) });
+        outbox.Add(new OutboundMessage(reply.Topic, final) { Correlation = reply.Correlation, Retain = reply.Retain, AwaitsReader = IsRestarted, Answered = () => ledger.Answer(entry) });
         state.RequestEnded(_id, result);
     }
 

@@ -13,6 +13,9 @@ internal sealed record OutboundMessage(string Topic, byte[] Payload)
     /// <summary>QoS 0 where false.</summary>
     public bool AtLeastOnce { get; init; } = true;
 
+    /// <summary>Where nobody has subscribed to its topic, and it is not kept there, it is published again for a while: its reader lost the broker as well, and may be on its way back.</summary>
+    public bool AwaitsReader { get; init; }
+
     /// <summary>Called when the broker has answered for it, also with a refusal.</summary>
     public Action? Answered { get; init; }
 }

@@ -58,7 +58,7 @@ internal sealed partial class RequestIntake(
         {
             if (entry.Final is { } final)
             {
-                outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, Answered = () => ledger.Answer(entry) });
+                outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, AwaitsReader = true, Answered = () => ledger.Answer(entry) });
             }
             else
             {
@@ -161,7 +161,7 @@ internal sealed partial class RequestIntake(
         served.Metrics.RequestFailed(end);
         var final = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer(parsed), ErrorOf(parsed, end, null));
         ledger.Finish(entry, final);
-        outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, Answered = () => ledger.Answer(entry) });
+        outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, AwaitsReader = true, Answered = () => ledger.Answer(entry) });
     }
 
     private void Queue(ParsedRequest parsed, LedgerEntry entry, bool isPool, bool isRestarted)

@@ -140,6 +140,35 @@ public sealed class RestartTests : IDisposable
         Assert.Empty(after.Open());
     }
 
+    /// <summary>Its broker went with the node, and a client takes longer to come back than the node takes to answer.</summary>
+    [Fact]
+    public async Task EmbeddedBroker_KeepsAnAnswerForAReaderWhoIsOnItsWayBack()
+    {
+        int port = Mosquitto.FreePort();
+        Func<ServiceOptions, ServiceOptions> there = options => options with { Mqtt = options.Mqtt with { EmbeddedPort = port }, Store = new StoreOptions { State = _state } };
+        await using (await TestNode.StartAsync(change: there))
+        {
+            await using Outsider before = await Outsider.ConnectAsync(port, Outsider.Reply, "gemma4edge/kitchen/state");
+            await before.PublishAsync("request", """{"id":"running","prompt":"wait"}""", Outsider.Reply);
+            await before.PublishAsync("request", """{"id":"waiting","prompt":"hi"}""", Outsider.Reply, [1, 2]);
+            await before.NextAsync("state", text => text.StartsWith("""{"busy":true,"queue":1,""", StringComparison.Ordinal));
+        }
+
+        await using TestNode again = await TestNode.StartAsync(change: there);
+        await using (Outsider early = await Outsider.ConnectAsync(port, "gemma4edge/kitchen/state"))
+        {
+            await early.PublishAsync("cancel", """{"id":"running"}""");
+            await early.NextAsync("state", text => text.StartsWith("""{"busy":false,""", StringComparison.Ordinal)); // all is answered, and nobody has heard it
+        }
+
+        await using Outsider after = await Outsider.ConnectAsync(port, Outsider.Reply);
+        Assert.Equal(("running", "cancelled"), Failure(await after.NextJsonAsync(Outsider.Reply)));
+        MqttApplicationMessage reply = await after.NextAsync(Outsider.Reply);
+        Assert.Equal("waiting", Outsider.Json(reply).GetProperty("id").GetString());
+        Assert.Equal([1, 2], reply.CorrelationData);
+        Assert.Empty(await after.DrainAsync());
+    }
+
     /// <summary>The embedded broker answers its sender when the request is in the journal, not before.</summary>
     [Fact]
     public async Task EmbeddedBroker_AnswersWhenTheRequestIsKept()
