@@ -37,7 +37,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _ledger = ledger;
         _log = log;
         _topics = new NodeTopics(options.Mqtt.Node);
-        _state = new NodeState(options, served.Sampling, served.Tools, served.Info, served.Queue) { Throttled = served.Throttled };
+        _state = new NodeState(options, served.Sampling, served.Tools, served.Info) { Throttled = served.Throttled };
         var parser = new RequestParser(_topics, new ReplyTopic(_topics, options.Mqtt.ReplyPrefixes));
         _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
@@ -110,11 +110,12 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         await _stopping.CancelAsync().ConfigureAwait(false);
-        await (_pools?.StopAsync(cancellationToken) ?? Task.CompletedTask).ConfigureAwait(false);
         lock (_receiving)
         {
             _intake.Stop();
         }
+
+        await (_pools?.StopAsync(cancellationToken) ?? Task.CompletedTask).ConfigureAwait(false);
 
         Outbox.TryAddPassing(new OutboundMessage(_topics.State, _state.ToPayload()) { Retain = true });
         await _connection.StopAsync(new OutboundMessage(_topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellationToken).ConfigureAwait(false);

@@ -46,6 +46,7 @@ internal sealed partial class MqttConnection(
         Channel.CreateUnbounded<(MqttApplicationMessageReceivedEventArgs, Task, long)>(new UnboundedChannelOptions { SingleReader = true });
 
     private readonly ReconnectDelay _delay = new(TimeProvider.System);
+    private readonly Namesake _namesake = new(options, topics, log);
     private volatile bool _thrownOut;
     private volatile MqttClientDisconnectReason _lossReason;
     private long _reconnects;
@@ -55,26 +56,26 @@ internal sealed partial class MqttConnection(
     /// <summary>Where Home Assistant says that it has come up; null = nobody wants to know.</summary>
     public string? StatusTopic { get; init; }
 
-    /// <summary>How often the connection was lost and made again.</summary>
-    public long Reconnects => Interlocked.Read(ref _reconnects);
-
-    /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
-    public Task Completion { get; private set; } = Task.CompletedTask;
     /// <summary>Names this process among those that may be online as the node.</summary>
     public string Instance => _namesake.Instance;
 
     /// <summary>The other process that is online as the node while this one stands back; null = there is none.</summary>
     public string? StandsBackFor => _namesake.StandsBackFor;
 
+    /// <summary>How often the connection was lost and made again.</summary>
+    public long Reconnects => Interlocked.Read(ref _reconnects);
+
+    /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
+    public Task Completion { get; private set; } = Task.CompletedTask;
+
+    /// <summary>Under which name a node connects.</summary>
+    public static string ClientIdOf(string node) => $"gemma4edge-{node}";
 
     /// <summary>Connects for the first time and starts to work.</summary>
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses.</exception>
     public async Task StartAsync(CancellationToken cancellation)
     {
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
-    /// <summary>Under which name a node connects.</summary>
-    public static string ClientIdOf(string node) => $"gemma4edge-{node}";
-
         _client.DisconnectedAsync += OnDisconnectedAsync;
         Task answering = AnswerAsync(_stopping.Token); // already now: a broker whose deliveries wait for answers delivers no probe
         await ConnectAsync(cancellation).ConfigureAwait(false);
@@ -115,18 +116,18 @@ internal sealed partial class MqttConnection(
             await Task.Delay(10, CancellationToken.None).ConfigureAwait(false);
         }
 
-        await _stopping.CancelAsync().ConfigureAwait(false);
-        try
-        {
-            await SendAsync(farewell, cancellation).ConfigureAwait(false);
-            await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, cancellation).ConfigureAwait(false);
         bool standsBack = _namesake.Guest is not null;
-        }
+        await _stopping.CancelAsync().ConfigureAwait(false);
         if (standsBack)
         {
             return; // the node stays online: the other process is
         }
 
+        try
+        {
+            await SendAsync(farewell, cancellation).ConfigureAwait(false);
+            await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, cancellation).ConfigureAwait(false);
+        }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation) || e is OperationCanceledException)
         {
             LogFarewellFailed(e.Message); // the will says it
@@ -179,8 +180,8 @@ internal sealed partial class MqttConnection(
             throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why. So it does when another process connects with the same Mqtt:Node.", e);
         }
 
-        outbox.IsConnected = true;
         Interlocked.Exchange(ref _connectedAt, Stopwatch.GetTimestamp());
+        outbox.IsConnected = true;
         _delay.Connected();
     }
 
@@ -211,17 +212,17 @@ internal sealed partial class MqttConnection(
                         await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, stopping).ConfigureAwait(false);
                     }
 
+                    if (!_delay.HasLasted)
+                    {
+                        await _namesake.WaitUntilGoneAsync(stopping).ConfigureAwait(false);
+                    }
+
                     await ConnectAsync(stopping).ConfigureAwait(false);
                     Interlocked.Increment(ref _reconnects);
                     LogConnected(options.Address);
                 }
                 catch (Exception e) when (e is BrokerUnavailableException { IsRefusal: true } or ConfigurationException) // the latter: a file has changed for the worse meanwhile
                 {
-                    if (!_delay.HasLasted)
-                    {
-                        await _namesake.WaitUntilGoneAsync(stopping).ConfigureAwait(false);
-                    }
-
                     LogRefusal(e.Message);
                 }
                 catch (Exception e) when (e is BrokerUnavailableException || BrokerConnection.IsNetworkFailure(e, stopping))
@@ -237,13 +238,18 @@ internal sealed partial class MqttConnection(
         while (true)
         {
             OutboundMessage message = await outbox.TakeAsync(stopping).ConfigureAwait(false);
-            for (int attempts = 0; ;)
             bool isUnread = false;
+            for (int attempts = 0; ;)
             {
                 if (!CanPublish)
                 {
                     await Task.Delay(s_away, stopping).ConfigureAwait(false);
                     continue;
+                }
+
+                if (_namesake.Guest is not null && message.Retain && message.Answered is null)
+                {
+                    break; // what the node tells about itself is the other's now
                 }
 
                 try
@@ -253,11 +259,6 @@ internal sealed partial class MqttConnection(
                 }
                 catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
                 {
-                if (_namesake.Guest is not null && message.Retain && message.Answered is null)
-                {
-                    break; // what the node tells about itself is the other's now
-                }
-
                     await Task.Delay(s_away, stopping).ConfigureAwait(false); // the reason for the loss may come a little later
                     attempts += e.GetBaseException() is TimeoutException ? 0 : BrokerConnection.IsFaultOfAPacket(_lossReason) ? AttemptsPerMessage / 2 : 1; // silence is no quarrel with the message
                     if (attempts >= AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
@@ -288,9 +289,9 @@ internal sealed partial class MqttConnection(
         {
             LogRefused(message.Topic, result.ReasonCode);
         }
-    }
 
         return result.ReasonCode;
+    }
 
     private Task<MqttClientPublishResult> PublishNowAsync(OutboundMessage message, CancellationToken cancellation) => (_namesake.Guest ?? _client).PublishAsync(
         new MqttApplicationMessage

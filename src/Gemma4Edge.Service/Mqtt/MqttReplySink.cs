@@ -37,20 +37,16 @@ internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, Req
     public void OnTaken() => ledger.Start(entry);
 
     /// <inheritdoc/>
-    public void OnStart(double queueMs, int promptTokens, int cachedTokens)
+    public void OnStart(double queueMs, int promptTokens, int cachedTokens) => SendPassing("start", json =>
     {
-        state.Touch(); // it left the queue
-        SendPassing("start", json =>
+        json.WriteNumber("queue_ms", Math.Round(queueMs, 1));
+        json.WriteNumber("prompt_tokens", promptTokens);
+        json.WriteNumber("cached_tokens", cachedTokens);
+        if (IsRestarted)
         {
-            json.WriteNumber("queue_ms", Math.Round(queueMs, 1));
-            json.WriteNumber("prompt_tokens", promptTokens);
-            json.WriteNumber("cached_tokens", cachedTokens);
-            if (IsRestarted)
-            {
-                json.WriteBoolean("restarted", true);
-            }
-        });
-    }
+            json.WriteBoolean("restarted", true);
+        }
+    });
 
     /// <inheritdoc/>
     public void OnPrefill(int done, int total)

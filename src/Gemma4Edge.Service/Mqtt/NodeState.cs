@@ -8,7 +8,7 @@ namespace Gemma4Edge.Service.Mqtt;
 
 /// <summary>What the <c>state</c> topic tells: switches that may be turned while the service runs, and the last answer.</summary>
 /// <remarks>Thread-safe.</remarks>
-internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSampling, IReadOnlyList<ToolDefinition> tools, NodeInfo info, RequestQueue queue)
+internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSampling, IReadOnlyList<ToolDefinition> tools, NodeInfo info)
 {
     /// <summary>What the device's firmware holds back; null = it does not tell.</summary>
     public Func<Throttling?> Throttled { get; init; } = () => null;
@@ -98,7 +98,8 @@ internal sealed class NodeState(ServiceOptions options, SamplingOptions modelSam
     {
         lock (_lock)
         {
-            return Payloads.State(_unfinished > 0, queue.Count, _enabled, _defaults, info.Model, _last, Throttled());
+            int waiting = Math.Max(_unfinished - 1, 0); // not the queue's count: of one that has just come it does not know yet whether it must wait
+            return Payloads.State(_unfinished > 0, waiting, _enabled, _defaults, info.Model, _last, Throttled());
         }
     }
 

@@ -59,7 +59,7 @@ public sealed class ReplySinkTests : IDisposable
     {
         var request = new PromptRequest { Id = "a1", Prompt = "hi", Sampling = SamplingOptions.Greedy, ReceivedTimestamp = 0 };
         var options = new ServiceOptions { Model = new ModelOptions { Path = "none" } };
-        var state = new NodeState(options, SamplingOptions.Greedy, [], _model.Served.Info, _model.Served.Queue);
+        var state = new NodeState(options, SamplingOptions.Greedy, [], _model.Served.Info);
         var parsed = new ParsedRequest(new ReplyAddress("reply", null)) { Id = "a1", Request = request, Stream = mode };
         var ledger = new RequestLedger(null, TimeProvider.System);
         return new MqttReplySink(parsed, ledger.Receive("key", "a1", new InboundMessage("t", default)), ledger, new NodeTopics("kitchen"), _outbox, state);
