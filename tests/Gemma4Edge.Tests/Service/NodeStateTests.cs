@@ -11,7 +11,7 @@ public class NodeStateTests
     [Fact]
     public void Queue_CountsThoseThatWaitForAnother()
     {
-        var state = new NodeState(new ServiceOptions { Model = new ModelOptions { Path = "none" } }, SamplingOptions.Greedy, [], new NodeInfo { Model = "none" });
+        var state = new NodeState(new ServiceOptions { Model = new ModelOptions { Path = "none" } }, SamplingOptions.Greedy, [], new NodeInfo { Model = "none", Context = 1024 });
         Assert.Equal((false, 0), Shown());
         state.RequestAccepted();
         Assert.Equal((true, 0), Shown());
