@@ -22,7 +22,7 @@ public sealed class QueuedRequest(PromptRequest request, ITokenSink sink) : IDis
     public void Dispose() => _cancellation.Dispose();
 }
 
-/// <summary>The bounded line in front of the one compute thread. Full means refused at once: nobody waits to be let in.</summary>
+/// <summary>The line in front of the one compute thread. Whoever lets requests in asks <see cref="IsFull"/> first and refuses at once: nobody waits to be let in.</summary>
 /// <remarks>
 /// Any number of threads may add and cancel; one thread takes. Cancelling reaches into the line, which a Channel does not allow.
 /// A request whose deadline passes while it waits ends there and then.
@@ -79,23 +79,7 @@ public sealed class RequestQueue : IDisposable
         }
     }
 
-    /// <summary>Adds a request at the end of the line; false = full, and nothing was told to its sink.</summary>
-    public bool TryAdd(QueuedRequest request)
-    {
-        lock (_waiting)
-        {
-            if (_waiting.Count >= Capacity)
-            {
-                return false;
-            }
-
-            Add(request);
-        }
-
-        return true;
-    }
-
-    /// <summary>Adds a request at the end of the line even where it is full: for one that was let in before.</summary>
+    /// <summary>Adds a request at the end of the line, even where it is full: one that was let in before a restart keeps its place.</summary>
     public void Add(QueuedRequest request)
     {
         ArgumentNullException.ThrowIfNull(request);

@@ -57,7 +57,7 @@ public sealed class InferenceWorkerTests : IDisposable
     public async Task CancellingTheRunningRequest_EndsIt_AndTheNextGoesOn()
     {
         var running = new RecordingSink { OnProgress = () => _queue.Cancel("victim") };
-        _queue.TryAdd(new QueuedRequest(Request("hello", "victim"), running));
+        _queue.Add(new QueuedRequest(Request("hello", "victim"), running));
         RecordingSink next = Add("hello");
         _worker.Start();
         await All(running, next);
@@ -93,7 +93,7 @@ public sealed class InferenceWorkerTests : IDisposable
         var forbidden = new RecordingSink { BeforeAct = () => throw new RequestFailedException(full) };
         FakeTool light = new("set_light");
         PromptRequest command = Request("turn on the kitchen light", "r") with { Tools = [light.Definition], Acting = new ActingTools([light]) };
-        _queue.TryAdd(new QueuedRequest(command, forbidden));
+        _queue.Add(new QueuedRequest(command, forbidden));
         RecordingSink next = Add("turn on the kitchen light", r => command);
         _worker.Start();
         await All(forbidden, next);
@@ -131,7 +131,7 @@ public sealed class InferenceWorkerTests : IDisposable
     {
         using var started = new SemaphoreSlim(0);
         var running = new RecordingSink { OnProgress = () => started.Release() };
-        _queue.TryAdd(new QueuedRequest(Request("hello", "r") with { Sampling = new SamplingOptions { Temperature = 10, Seed = 1 }, MaxTokens = 200 }, running));
+        _queue.Add(new QueuedRequest(Request("hello", "r") with { Sampling = new SamplingOptions { Temperature = 10, Seed = 1 }, MaxTokens = 200 }, running));
         _worker.Start();
         await started.WaitAsync(TestContext.Current.CancellationToken);
         _worker.Dispose();
@@ -144,7 +144,7 @@ public sealed class InferenceWorkerTests : IDisposable
     public async Task ABrokenSink_EndsTheWorkerWithItsReason()
     {
         var broken = new RecordingSink { OnProgress = () => throw new InvalidOperationException("no such place") };
-        _queue.TryAdd(new QueuedRequest(Request("hello", "r"), broken));
+        _queue.Add(new QueuedRequest(Request("hello", "r"), broken));
         _worker.Start();
         await All(broken);
         Assert.Equal(FailureCode.Internal, broken.Failure!.Code);
@@ -156,7 +156,7 @@ public sealed class InferenceWorkerTests : IDisposable
     public async Task ASinkThatBreaksOnItsEnd_GetsNoSecondEnd()
     {
         var broken = new RecordingSink { OnEnd = () => throw new InvalidOperationException("no such place") };
-        _queue.TryAdd(new QueuedRequest(Request("hello", "r"), broken));
+        _queue.Add(new QueuedRequest(Request("hello", "r"), broken));
         _worker.Start();
         await Assert.ThrowsAsync<InvalidOperationException>(() => _worker.Completion.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken));
         Assert.Equal(1, broken.Ends);
@@ -212,7 +212,7 @@ public sealed class InferenceWorkerTests : IDisposable
     {
         var sink = new RecordingSink();
         PromptRequest request = Request(prompt, "r");
-        Assert.True(_queue.TryAdd(new QueuedRequest(change?.Invoke(request) ?? request, sink)));
+        _queue.Add(new QueuedRequest(change?.Invoke(request) ?? request, sink));
         return sink;
     }
 }

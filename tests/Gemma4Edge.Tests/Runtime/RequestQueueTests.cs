@@ -7,24 +7,26 @@ namespace Gemma4Edge.Tests.Runtime;
 public class RequestQueueTests
 {
     [Fact]
-    public void TryAdd_RefusesWhenFull()
+    public void IsFull_WhenAsManyWaitAsMay_AndStillTakesWhatWasLetInBefore()
     {
         using var queue = new RequestQueue(2);
-        Assert.True(queue.TryAdd(Request("a", out _)));
-        Assert.True(queue.TryAdd(Request("b", out _)));
-        Assert.False(queue.TryAdd(Request("c", out RecordingSink refused)));
-        Assert.Equal(0, refused.Ends);
-        Assert.Equal(2, queue.Count);
+        queue.Add(Request("a", out _));
+        Assert.False(queue.IsFull);
+        queue.Add(Request("b", out _));
+        Assert.True(queue.IsFull);
+        queue.Add(Request("c", out _));
+        Assert.Equal(3, queue.Count);
     }
 
     [Fact]
     public void Take_IsInOrder_AndTheRunningOneTakesNoPlace()
     {
         using var queue = new RequestQueue(1);
-        Assert.True(queue.TryAdd(Request("a", out _)));
+        queue.Add(Request("a", out _));
         Assert.Equal("a", queue.Take(CancellationToken.None).Request.Id);
         Assert.True(queue.Busy);
-        Assert.True(queue.TryAdd(Request("b", out _)));
+        Assert.False(queue.IsFull);
+        queue.Add(Request("b", out _));
         queue.Release();
         Assert.False(queue.Busy);
         Assert.Equal("b", queue.Take(CancellationToken.None).Request.Id);
@@ -34,11 +36,11 @@ public class RequestQueueTests
     public void Cancel_HitsEveryRequestWithThatId_AndFreesItsPlace()
     {
         using var queue = new RequestQueue(3);
-        queue.TryAdd(Request("a", out RecordingSink running));
+        queue.Add(Request("a", out RecordingSink running));
         QueuedRequest taken = queue.Take(CancellationToken.None);
-        queue.TryAdd(Request("a", out RecordingSink first));
-        queue.TryAdd(Request("b", out RecordingSink other));
-        queue.TryAdd(Request("a", out RecordingSink second));
+        queue.Add(Request("a", out RecordingSink first));
+        queue.Add(Request("b", out RecordingSink other));
+        queue.Add(Request("a", out RecordingSink second));
 
         Assert.Equal(3, queue.Cancel("a"));
 
@@ -55,8 +57,8 @@ public class RequestQueueTests
     public void Cancel_WithoutAnId_HitsAll()
     {
         using var queue = new RequestQueue(3);
-        queue.TryAdd(Request("a", out RecordingSink a));
-        queue.TryAdd(Request("b", out RecordingSink b));
+        queue.Add(Request("a", out RecordingSink a));
+        queue.Add(Request("b", out RecordingSink b));
         Assert.Equal(2, queue.Cancel(null));
         Assert.Equal((1, 1), (a.Ends, b.Ends));
         Assert.Equal(0, queue.Cancel(null));
@@ -66,7 +68,7 @@ public class RequestQueueTests
     public void Take_SkipsTheCountsOfCancelledRequests()
     {
         using var queue = new RequestQueue(2);
-        queue.TryAdd(Request("a", out _));
+        queue.Add(Request("a", out _));
         queue.Cancel("a");
         using var stopping = new CancellationTokenSource();
         stopping.CancelAfter(50);

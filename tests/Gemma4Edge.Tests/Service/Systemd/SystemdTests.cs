@@ -24,8 +24,8 @@ public sealed class SystemdTests
         Assert.Equal($"STATUS=connecting to mqtt://127.0.0.1:{node.Port}", await systemd.NextAsync(""));
         Assert.Equal("READY=1", await systemd.NextAsync(""));
         Assert.Equal("STATUS=online, idle", await systemd.NextAsync("STATUS="));
-        node.Model.Served.Queue.TryAdd(new QueuedRequest(Request("a", "wait"), new RecordingSink()));
-        node.Model.Served.Queue.TryAdd(new QueuedRequest(Request("b", "wait"), new RecordingSink()));
+        node.Model.Served.Queue.Add(new QueuedRequest(Request("a", "wait"), new RecordingSink()));
+        node.Model.Served.Queue.Add(new QueuedRequest(Request("b", "wait"), new RecordingSink()));
         Assert.Equal("STATUS=online, busy, 1 waiting", await systemd.NextAsync("STATUS=online, busy, "));
         await node.DisposeAsync();
         Assert.Equal("STOPPING=1", await systemd.NextAsync("STOPPING"));
@@ -67,7 +67,7 @@ public sealed class SystemdTests
         Assert.NotNull(await systemd.NextAsync("WATCHDOG")); // it waits for work
         Assert.NotNull(await systemd.NextAsync("WATCHDOG"));
 
-        served.Queue.TryAdd(new QueuedRequest(Request("a", "wait"), new RecordingSink()));
+        served.Queue.Add(new QueuedRequest(Request("a", "wait"), new RecordingSink()));
         Assert.True(SpinWait.SpinUntil(() => served.Queue.Busy, TimeSpan.FromSeconds(20)));
         _ = await systemd.NextAsync("WATCHDOG", 3 * s_timeout); // what it did before counts once more
         Assert.Null(await systemd.NextAsync("WATCHDOG", 3 * s_timeout)); // it hangs in a request
