@@ -5,7 +5,9 @@ using Gemma4Edge.Runtime;
 namespace Gemma4Edge.Cli;
 
 /// <summary>Shows an answer as it comes: the text on Out, thoughts dim, each tool call on a line of its own.</summary>
-internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
+/// <param name="terminal">Where.</param>
+/// <param name="problemOf">What is wrong with a call that nobody runs; null = nothing.</param>
+internal sealed class ConsoleSink(Terminal terminal, Func<ToolCall, string?>? problemOf = null) : ITokenSink, IDisposable
 {
     private readonly Progress _prefill = new(terminal, "Reading the prompt");
     private bool _inLine;
@@ -39,6 +41,11 @@ internal sealed class ConsoleSink(Terminal terminal) : ITokenSink, IDisposable
         EndLine();
         _prefill.Dispose();
         terminal.Out.WriteLine(terminal.Accent(Describe(toolCall)));
+        if (problemOf?.Invoke(toolCall) is { } problem)
+        {
+            ShowResult(problem, ok: false, dryRun: false);
+        }
+
         terminal.Out.Flush();
     }
 

@@ -54,10 +54,17 @@ internal static class ChatVerb
     private sealed class Chat(Terminal terminal, InferenceEngine engine, ChatSession session, SamplingOptions sampling, int maxTokens, bool think)
     {
         private GenerationResult? _last;
+        private CallCheck _check = new([], terminal.Error.WriteLine);
 
         public string? System { get; set; }
 
-        public IReadOnlyList<ToolDefinition> Tools { get; set; } = [];
+        public IReadOnlyList<ToolDefinition> Tools
+        {
+            get;
+            set => (field, _check) = (value, new CallCheck(value, terminal.Error.WriteLine));
+        }
+
+        = [];
 
         /// <summary>Answers a line or carries out a command; false = the user wants to leave.</summary>
         public bool TakeLine(string line)
@@ -100,7 +107,7 @@ internal static class ChatVerb
 
         private void Answer(string prompt)
         {
-            using var sink = new ConsoleSink(terminal);
+            using var sink = new ConsoleSink(terminal, _check.Problem);
             var request = new PromptRequest
             {
                 Id = "chat",

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Text;
+using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Service.Tools;
@@ -19,7 +20,7 @@ internal static class RunVerb
         var json = new Option<bool>("--json") { Description = "Print one JSON object when the answer is complete" };
         var verb = new Verb(
             "run",
-            "Answers one prompt, streamed to stdout; tool calls are shown and not carried out",
+            "Answers one prompt, streamed to stdout; tool calls are checked, shown and not carried out",
             "gemma4edge run model.gguf \"Name three herbs.\"",
             "gemma4edge run deploy/demo-model \"turn on the kitchen light\" --system \"Areas: kitchen, office.\" --tools deploy/demo-model/tools",
             "gemma4edge run model.gguf - --temperature 0 --max-tokens 100 --json < prompt.txt")
@@ -33,12 +34,14 @@ internal static class RunVerb
         {
             using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
             string text = parsed.GetRequiredValue(prompt);
+            IReadOnlyList<ToolDefinition> declared = parsed.GetValue(tools) is { } file ? ToolFiles.Load(file) : [];
+            var check = new CallCheck(declared, terminal.Error.WriteLine);
             var request = new PromptRequest
             {
                 Id = "run",
                 Prompt = text == "-" ? terminal.In.ReadToEnd() : text,
                 System = parsed.GetValue(system),
-                Tools = parsed.GetValue(tools) is { } file ? ToolFiles.Load(file) : null,
+                Tools = declared,
                 Sampling = sampling.Read(parsed, engine.DefaultSampling),
                 MaxTokens = sampling.MaxTokens(parsed),
                 Think = sampling.Think(parsed),
@@ -46,14 +49,14 @@ internal static class RunVerb
             };
             ChatSession session = engine.OpenSession();
             bool inJson = parsed.GetValue(json);
-            using var sink = new ConsoleSink(inJson ? terminal.WithoutOutput() : terminal);
+            using var sink = new ConsoleSink(inJson ? terminal.WithoutOutput() : terminal, check.Problem);
             try
             {
                 GenerationResult result = session.Generate(request, sink, terminal.Interrupted);
                 sink.OnDone(result);
                 if (inJson)
                 {
-                    terminal.Out.WriteLine(Encoding.UTF8.GetString(Payloads.Done(request.Id, 0, result, request.Tools)));
+                    terminal.Out.WriteLine(Encoding.UTF8.GetString(Payloads.Done(request.Id, 0, result, declared, check.Problem)));
                 }
 
                 return ExitCode.Done;

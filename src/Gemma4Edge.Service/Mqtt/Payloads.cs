@@ -35,11 +35,11 @@ internal static class Payloads
         members(json);
     });
 
-    /// <summary>The final event of a request that was answered.</summary>
-    public static byte[] Done(string id, int seq, GenerationResult result, IReadOnlyList<ToolDefinition>? tools) => Event(id, seq, "done", json =>
+    /// <summary>The final event of a request that was answered; <paramref name="problemOf"/> tells what is wrong with a call that nobody has run.</summary>
+    public static byte[] Done(string id, int seq, GenerationResult result, IReadOnlyList<ToolDefinition>? tools, Func<ToolCall, string?>? problemOf = null) => Event(id, seq, "done", json =>
     {
         json.WriteString("text", result.Text);
-        WriteToolCalls(json, result, tools);
+        WriteToolCalls(json, result, tools, problemOf);
         json.WriteString("finish_reason", WireName(result.FinishReason));
         json.WriteStartObject("usage");
         json.WriteNumber("input", result.Usage.Input);
@@ -168,7 +168,7 @@ internal static class Payloads
         where T : struct, Enum => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
 
     /// <summary>The calls; those that were run here have their result beside them, the others are the sender's.</summary>
-    private static void WriteToolCalls(Utf8JsonWriter json, GenerationResult result, IReadOnlyList<ToolDefinition>? tools)
+    private static void WriteToolCalls(Utf8JsonWriter json, GenerationResult result, IReadOnlyList<ToolDefinition>? tools, Func<ToolCall, string?>? problemOf = null)
     {
         json.WriteStartArray("tool_calls");
         foreach ((int index, ToolCall toolCall) in result.ToolCalls.Index())
@@ -178,6 +178,10 @@ internal static class Payloads
             if (index < result.ToolResults.Count)
             {
                 WriteToolResult(json, result.ToolResults[index]);
+            }
+            else if (problemOf?.Invoke(toolCall) is { } problem)
+            {
+                WriteToolResult(json, ToolResult.Failed(problem));
             }
 
             json.WriteEndObject();

@@ -31,6 +31,25 @@ public sealed class RunTests
     }
 
     [Fact]
+    public async Task ToolCall_IsCheckedAsTheServiceWould()
+    {
+        const string Light = """{"name":"set_light","description":"Switch, dim or color lights","parameters":{"type":"object","properties":{"area":{"type":"string","enum":["attic"]},"on":{"type":"boolean"}},"required":["area"]}}""";
+        const string Problem = "arguments.area: expected \"attic\", found \"kitchen\".";
+        using var tools = new TempFile([Light]);
+        string[] args = [TestData.DemoModel, "--system", System, "--tools", tools.Path];
+        CliResult run = await TestCli.RunAsync(["run", .. args, "turn on the kitchen light"]);
+        Assert.Equal((0, $"set_light(area: \"kitchen\", on: true)\n  error: {Problem}\n", ""), (run.Code, run.Output, run.Error));
+        JsonElement call = (await TestCli.RunAsync(["run", .. args, "turn on the kitchen light", "--json"])).Json().GetProperty("tool_calls")[0];
+        Assert.Equal((false, Problem), (call.GetProperty("ok").GetBoolean(), call.GetProperty("error").GetString()));
+        Assert.Contains(Problem, (await TestCli.RunWithInputAsync($"/tools {tools.Path}\nturn on the kitchen light\n", ["chat", .. args[..3]])).Output, StringComparison.Ordinal);
+
+        File.WriteAllText(tools.Path, Light.Replace("\"enum\":[\"attic\"]", "\"format\":\"room\"", StringComparison.Ordinal));
+        run = await TestCli.RunAsync(["run", .. args, "turn on the kitchen light"]);
+        Assert.Equal((0, "set_light(area: \"kitchen\", on: true)\n"), (run.Code, run.Output));
+        Assert.StartsWith("Calls of the tool 'set_light' are not checked: parameters.properties.area.format: ", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task TooLongPrompt_Is1_AndSaysWhatToDo()
     {
         CliResult result = await TestCli.RunAsync("run", TestData.DemoModel, "turn on the kitchen light", "--context", "8");
