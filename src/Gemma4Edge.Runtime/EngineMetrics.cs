@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Text.Json;
 using Gemma4Edge.Model;
@@ -13,12 +14,17 @@ public sealed class EngineMetrics : IDisposable
 
     private readonly Meter _meter = new(MeterName);
     private readonly Dictionary<Metric, Recorder> _recorders = [];
+    private readonly (string, string)[] _asked;
+    private readonly (string, string)[] _answered;
     private WinnerRanks? _winnerRanks;
 
     /// <summary>Makes the instruments.</summary>
+    /// <param name="model">Name of the model that answers.</param>
     /// <param name="time">The clock of the five-minute windows; null = the system's.</param>
-    public EngineMetrics(TimeProvider? time = null)
+    public EngineMetrics(string model, TimeProvider? time = null)
     {
+        _asked = [(MetricTable.OperationName, "chat"), (MetricTable.ProviderName, MeterName), (MetricTable.RequestModel, model)];
+        _answered = [.. _asked, (MetricTable.ResponseModel, model)];
         Reader = new MetricReader(_meter, time ?? TimeProvider.System);
         Record(MetricTable.Requests, 0, (MetricTable.Outcome, "ok"));
         Record(MetricTable.Requests, 0, (MetricTable.Outcome, "failed"));
@@ -73,20 +79,18 @@ public sealed class EngineMetrics : IDisposable
 
     /// <summary>A request was answered.</summary>
     /// <param name="result">The answer.</param>
-    /// <param name="kvBytes">Bytes of keys and values of its session.</param>
     /// <param name="winnerRanks">How good the two-stage head's shortlists have been since the start; null = the head is full.</param>
-    public void RequestFinished(GenerationResult result, long kvBytes, WinnerRanks? winnerRanks)
+    public void RequestFinished(GenerationResult result, WinnerRanks? winnerRanks)
     {
         ArgumentNullException.ThrowIfNull(result);
         RequestTimings t = result.Timings;
-        Record(MetricTable.TimeToFirstToken, t.TtftMs / 1000);
-        Record(MetricTable.RequestDuration, t.TotalMs / 1000);
+        Record(MetricTable.TimeToFirstToken, t.TtftMs / 1000, _answered);
+        Record(MetricTable.RequestDuration, t.TotalMs / 1000, _answered);
         Record(MetricTable.QueueDuration, t.QueueMs / 1000);
-        Record(MetricTable.TokenUsage, result.Usage.Input, (MetricTable.TokenType, "input"));
-        Record(MetricTable.TokenUsage, result.Usage.Cached, (MetricTable.TokenType, "cached"));
-        Record(MetricTable.TokenUsage, result.Usage.Output, (MetricTable.TokenType, "output"));
+        Record(MetricTable.TokenUsage, result.Usage.Input, [.. _answered, (MetricTable.TokenType, "input")]);
+        Record(MetricTable.TokenUsage, result.Usage.Cached, [.. _answered, (MetricTable.TokenType, "cached")]);
+        Record(MetricTable.TokenUsage, result.Usage.Output, [.. _answered, (MetricTable.TokenType, "output")]);
         Record(MetricTable.Requests, 1, (MetricTable.Outcome, "ok"));
-        Record(MetricTable.KvBytes, kvBytes);
         if (t.PrefillTokensPerSecond > 0)
         {
             Record(MetricTable.PrefillRate, t.PrefillTokensPerSecond);
@@ -95,26 +99,33 @@ public sealed class EngineMetrics : IDisposable
         if (t.DecodeTokensPerSecond > 0)
         {
             Record(MetricTable.DecodeRate, t.DecodeTokensPerSecond);
-            Record(MetricTable.TimePerOutputToken, 1 / t.DecodeTokensPerSecond);
+            Record(MetricTable.TimePerOutputToken, 1 / t.DecodeTokensPerSecond, _answered);
         }
 
         _winnerRanks = winnerRanks;
     }
 
     /// <summary>A request ended without an answer.</summary>
-    public void RequestFailed(GenerationFailure failure)
+    /// <param name="failure">Why.</param>
+    /// <param name="receivedTimestamp">When it arrived, a Stopwatch timestamp; null = just now.</param>
+    public void RequestFailed(GenerationFailure failure, long? receivedTimestamp)
     {
         ArgumentNullException.ThrowIfNull(failure);
         string code = JsonNamingPolicy.SnakeCaseLower.ConvertName(failure.Code.ToString());
+        long now = Stopwatch.GetTimestamp();
         Record(MetricTable.Requests, 1, (MetricTable.Outcome, "failed"), (MetricTable.ErrorType, code));
+        Record(MetricTable.RequestDuration, Stopwatch.GetElapsedTime(receivedTimestamp ?? now, now).TotalSeconds, [.. _asked, (MetricTable.ErrorType, code)]);
     }
 
     /// <summary>A tool's call has ended.</summary>
     /// <param name="tool">Its name.</param>
     /// <param name="outcome">How: <c>ok</c>, <c>dry_run</c>, <c>refused</c>, <c>failed</c>, <c>unknown</c>.</param>
     /// <param name="duration">How long the act took.</param>
-    public void ToolRan(string tool, string outcome, TimeSpan duration) =>
-        Record(MetricTable.ToolDuration, duration.TotalSeconds, (MetricTable.ToolName, tool), (MetricTable.Outcome, outcome));
+    public void ToolRan(string tool, string outcome, TimeSpan duration)
+    {
+        (string, string)[] tags = [(MetricTable.ToolName, tool), (MetricTable.Outcome, outcome)];
+        Record(MetricTable.ToolDuration, duration.TotalSeconds, outcome is "ok" or "dry_run" ? tags : [.. tags, (MetricTable.ErrorType, outcome)]);
+    }
 
     /// <inheritdoc/>
     public void Dispose()

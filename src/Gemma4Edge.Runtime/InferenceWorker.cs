@@ -31,6 +31,7 @@ public sealed class InferenceWorker : IDisposable
         _metrics = metrics;
         _maxSessions = maxSessions;
         _nameless = engine.OpenSession();
+        metrics.Observe(MetricTable.KvBytes, () => KvBytes);
         _thread = new Thread(Loop) { Name = "inference", IsBackground = true };
     }
 
@@ -65,6 +66,17 @@ public sealed class InferenceWorker : IDisposable
         if (_thread.IsAlive)
         {
             _thread.Join();
+        }
+    }
+
+    private long KvBytes
+    {
+        get
+        {
+            lock (_sessions)
+            {
+                return _nameless.KvBytes + _sessions.Sum(kept => kept.Session.KvBytes);
+            }
         }
     }
 
@@ -115,7 +127,7 @@ public sealed class InferenceWorker : IDisposable
         {
             ChatSession session = SessionOf(request);
             result = session.Generate(request, queued.Sink, either.Token);
-            _metrics.RequestFinished(result, session.KvBytes, _engine.Transformer.WinnerRanks);
+            _metrics.RequestFinished(result, _engine.Transformer.WinnerRanks);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
@@ -159,7 +171,7 @@ public sealed class InferenceWorker : IDisposable
 
     private void Fail(QueuedRequest queued, GenerationFailure failure)
     {
-        _metrics.RequestFailed(failure);
+        _metrics.RequestFailed(failure, queued.Request.ReceivedTimestamp);
         queued.Sink.OnFailed(failure);
     }
 

@@ -56,7 +56,7 @@ public sealed class MetricReader : IDisposable
         }
     }
 
-    /// <summary>Percentiles of a histogram's values of the last five minutes; null = there are none.</summary>
+    /// <summary>Percentiles of a histogram's values of the last five minutes, those of failures left out; null = there are none.</summary>
     public Percentiles? Recent(Metric histogram) => FamilyOf(histogram, isObserved: false).Recent?.Snapshot();
 
     /// <inheritdoc/>
@@ -115,7 +115,10 @@ public sealed class MetricReader : IDisposable
                 }
             }
 
-            Recent?.Add(value);
+            if (!sorted.Exists(tag => tag.Key == MetricTable.ErrorType))
+            {
+                Recent?.Add(value);
+            }
         }
 
         public void ForgetObserved()

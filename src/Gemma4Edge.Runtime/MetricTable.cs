@@ -11,8 +11,20 @@ public static class MetricTable
     /// <summary>Tag of <see cref="Requests"/>: <c>ok</c> or <c>failed</c>.</summary>
     public const string Outcome = "outcome";
 
-    /// <summary>Tag of failures: the code of the error event.</summary>
+    /// <summary>Tag of failures: the code of the error event; of <see cref="ToolDuration"/>: the outcome, where it is one.</summary>
     public const string ErrorType = "error.type";
+
+    /// <summary>Tag of what OpenTelemetry asks about a request: always <c>chat</c>.</summary>
+    public const string OperationName = "gen_ai.operation.name";
+
+    /// <summary>Tag of the same: always <c>gemma4edge</c>.</summary>
+    public const string ProviderName = "gen_ai.provider.name";
+
+    /// <summary>Tag of the same: the model that was asked, which is the node's only one.</summary>
+    public const string RequestModel = "gen_ai.request.model";
+
+    /// <summary>Tag of the same: the model that answered; a request that failed has none.</summary>
+    public const string ResponseModel = "gen_ai.response.model";
 
     /// <summary>Tag of <see cref="TokenUsage"/>: <c>input</c>, of these <c>cached</c>, and <c>output</c>.</summary>
     public const string TokenType = "gen_ai.token.type";
@@ -36,7 +48,7 @@ public static class MetricTable
     };
 
     /// <summary>The whole request.</summary>
-    public static readonly Metric RequestDuration = new(MetricKind.Histogram, "gen_ai.server.request.duration", "s", "Time from receipt to the end of the answer", new MetricKey("total_ms", Milliseconds, 1)) { Buckets = s_doubling };
+    public static readonly Metric RequestDuration = new(MetricKind.Histogram, "gen_ai.server.request.duration", "s", "Time from receipt to the end of the answer, or to the failure (error.type)", new MetricKey("total_ms", Milliseconds, 1)) { Buckets = s_doubling };
 
     /// <summary>The wait before it.</summary>
     public static readonly Metric QueueDuration = new(MetricKind.Histogram, "gemma4edge.queue.duration", "s", "Time from receipt to the start of work", new MetricKey("queue_ms", Milliseconds, 1)) { Buckets = [0.001, .. s_doubling] };
@@ -79,7 +91,7 @@ public static class MetricTable
     public static readonly Metric PleResident = new(MetricKind.Gauge, "gemma4edge.memory.ple.resident", "By", "Per-layer embeddings that are mapped in now", new MetricKey("ple_resident_bytes"));
 
     /// <summary>Keys and values.</summary>
-    public static readonly Metric KvBytes = new(MetricKind.Gauge, "gemma4edge.memory.kv", "By", "Keys and values of the conversation that ran last", new MetricKey("kv_bytes"));
+    public static readonly Metric KvBytes = new(MetricKind.Gauge, "gemma4edge.memory.kv", "By", "Keys and values of all conversations that are kept", new MetricKey("kv_bytes"));
 
     /// <summary>What the machine has left.</summary>
     public static readonly Metric Available = new(MetricKind.Gauge, "gemma4edge.memory.available", "By", "Memory of the machine, or of the process's limit, that can still be had without swapping", new MetricKey("available_bytes"));

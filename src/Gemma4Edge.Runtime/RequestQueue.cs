@@ -134,7 +134,7 @@ public sealed class RequestQueue : IDisposable
 
         foreach (QueuedRequest request in ended)
         {
-            _metrics?.RequestFailed(failure);
+            _metrics?.RequestFailed(failure, request.Request.ReceivedTimestamp);
             request.Sink.OnFailed(failure);
             request.Dispose();
         }

@@ -84,7 +84,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         (MemoryPlan plan, long budget) = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));
         InferenceEngine engine = OpenEngine(options.Model with { Context = plan.Context, Kv = plan.Kv });
         engine.SelfTest();
-        var metrics = new EngineMetrics();
+        var metrics = new EngineMetrics(engine.Model.Name);
         var queue = new RequestQueue(options.Queue.Capacity, metrics);
         var worker = new InferenceWorker(engine, queue, metrics, options.Model.Sessions);
         var served = new ServedModel(queue, metrics, InfoOf(engine) with { PlannedBytes = plan.TotalBytes, BudgetBytes = budget })
@@ -152,7 +152,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         if (options.Http.Enabled) // before the bridge: who watches shall see that the broker is missing
         {
             builder.Services.AddHostedService(services => new HttpPort(
-                options.Http, served.Metrics.Reader, () => new Readiness(ModelMapped: true, served.HasAnswered, services.GetRequiredService<MqttBridge>().Outbox.IsConnected)));
+                options.Http, options.Mqtt.Node, served.Metrics.Reader, () => new Readiness(ModelMapped: true, served.HasAnswered, services.GetRequiredService<MqttBridge>().Outbox.IsConnected)));
         }
 
         // started in this order, stopped in the reverse: the bridge still tells how the worker's last request ended

@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service.Mqtt;
+using Gemma4Edge.Service.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -19,11 +20,13 @@ internal sealed class HttpPort : IHostedService, IHttpApplication<IFeatureCollec
     private const int MaxConnections = 64;
     private readonly KestrelServer _server;
     private readonly HttpOptions _options;
+    private readonly MetricFamily _target;
     private readonly MetricReader _metrics;
     private readonly Func<Readiness> _readiness;
 
-    public HttpPort(HttpOptions options, MetricReader metrics, Func<Readiness> readiness)
+    public HttpPort(HttpOptions options, string node, MetricReader metrics, Func<Readiness> readiness)
     {
+        _target = new MetricFamily(new Metric(MetricKind.Gauge, "target_info", "", "Whose figures these are"), [new MetricSeries(NodeResource.Attributes(node), 1, 0, [])]);
         (_options, _metrics, _readiness) = (options, metrics, readiness);
         var kestrel = new KestrelServerOptions { AddServerHeader = false };
         kestrel.Limits.MaxConcurrentConnections = MaxConnections;
@@ -91,7 +94,7 @@ internal sealed class HttpPort : IHostedService, IHttpApplication<IFeatureCollec
         switch (path)
         {
             case "/metrics":
-                return (200, PrometheusText.ContentType, Encoding.UTF8.GetBytes(PrometheusText.Write(_metrics.Read())));
+                return (200, PrometheusText.ContentType, Encoding.UTF8.GetBytes(PrometheusText.Write([_target, .. _metrics.Read()])));
             case "/healthz":
                 return (200, Plain, "ok\n"u8.ToArray());
             case "/readyz":

@@ -79,7 +79,7 @@ internal sealed partial class RequestIntake(
     /// refusal cannot get lost between the two. The limit keeps a broker that waits for the node from waiting for ever.</returns>
     public Task Refuse(ParsedRequest parsed, GenerationFailure failure, double? retryAfterMs = null)
     {
-        served.Metrics.RequestFailed(failure);
+        served.Metrics.RequestFailed(failure, parsed.Request?.ReceivedTimestamp);
         Task told = Tell(new OutboundMessage(parsed.Reply.Topic, ErrorOf(parsed, failure, retryAfterMs)) { Correlation = parsed.Reply.Correlation, Retain = IsAnswer(parsed) });
         outbox.TryAddPassing(new OutboundMessage(topics.Event, Payloads.Object(json =>
         {
@@ -158,7 +158,7 @@ internal sealed partial class RequestIntake(
             return;
         }
 
-        served.Metrics.RequestFailed(end);
+        served.Metrics.RequestFailed(end, parsed.Request?.ReceivedTimestamp);
         var final = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer(parsed), ErrorOf(parsed, end, null));
         ledger.Finish(entry, final);
         outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, AwaitsReader = true, Answered = () => ledger.Answer(entry) });

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using Gemma4Edge.Model;
 using Gemma4Edge.Runtime;
@@ -7,25 +8,55 @@ namespace Gemma4Edge.Tests.Runtime;
 public sealed class EngineMetricsTests : IDisposable
 {
     private static readonly GenerationResult s_result = new("", [], FinishReason.Stop, new TokenUsage(30, 10, 2), new RequestTimings(1, 2000, 3, 4, 5));
-    private readonly EngineMetrics _metrics = new();
+    private readonly EngineMetrics _metrics = new("demo");
 
     public void Dispose() => _metrics.Dispose();
 
     [Fact]
     public void FinishedRequest_IsInEveryInstrumentOfTheEngine()
     {
-        _metrics.RequestFinished(s_result, kvBytes: 77, winnerRanks: null);
-        _metrics.RequestFailed(Failures.QueueFull(16));
+        _metrics.RequestFinished(s_result, winnerRanks: null);
+        _metrics.RequestFailed(Failures.QueueFull(16), receivedTimestamp: null);
 
         MetricSeries ttft = Assert.Single(Series(MetricTable.TimeToFirstToken));
         Assert.Equal((2.0, 1L), (ttft.Value, ttft.Count));
         Assert.Equal(1, ttft.BucketCounts[MetricTable.TimeToFirstToken.Buckets.ToList().IndexOf(2.5)]);
         Assert.Equal(2, _metrics.Reader.Recent(MetricTable.TimeToFirstToken)!.Value.Max);
         Assert.Equal(0.25, Assert.Single(Series(MetricTable.TimePerOutputToken)).Value);
-        Assert.Equal(["cached 10", "input 30", "output 2"], Series(MetricTable.TokenUsage).Select(s => $"{s.Tags[0].Value} {s.Value}").Order());
+        Assert.Equal(["cached 10", "input 30", "output 2"], Series(MetricTable.TokenUsage).Select(s => $"{s.Tags.Single(tag => tag.Key == MetricTable.TokenType).Value} {s.Value}").Order());
         Assert.Equal(["failed 0", "failed 1", "ok 1"], Series(MetricTable.Requests).Select(s => $"{s.Tags.Single(tag => tag.Key == MetricTable.Outcome).Value} {s.Value}").Order());
         Assert.Contains(Series(MetricTable.Requests), s => s.Tags.Contains(new(MetricTable.ErrorType, "queue_full")));
-        Assert.Equal(77, Assert.Single(Series(MetricTable.KvBytes)).Value);
+    }
+
+    /// <summary>What the semantic conventions ask of each, read from their page.</summary>
+    [Fact]
+    public void GenAiInstruments_HaveTheAttributesOfTheConventions()
+    {
+        _metrics.RequestFinished(s_result, winnerRanks: null);
+        _metrics.RequestFailed(Failures.QueueFull(16), Stopwatch.GetTimestamp() - (3 * Stopwatch.Frequency));
+        _metrics.ToolRan("set_light", "ok", TimeSpan.FromSeconds(1));
+        _metrics.ToolRan("set_light", "failed", TimeSpan.FromSeconds(1));
+
+        const string Answered = "gen_ai.operation.name=chat gen_ai.provider.name=gemma4edge gen_ai.request.model=demo gen_ai.response.model=demo";
+        const string Failed = "error.type=queue_full gen_ai.operation.name=chat gen_ai.provider.name=gemma4edge gen_ai.request.model=demo";
+        Assert.Equal([Answered], Tags(MetricTable.TimeToFirstToken));
+        Assert.Equal([Answered], Tags(MetricTable.TimePerOutputToken));
+        Assert.Equal([Failed, Answered], Tags(MetricTable.RequestDuration));
+        Assert.Equal([$"{Answered} gen_ai.token.type=cached", $"{Answered} gen_ai.token.type=input", $"{Answered} gen_ai.token.type=output"], Tags(MetricTable.TokenUsage));
+        Assert.Equal(["error.type=failed gen_ai.tool.name=set_light outcome=failed", "gen_ai.tool.name=set_light outcome=ok"], Tags(MetricTable.ToolDuration));
+        Assert.InRange(Series(MetricTable.RequestDuration).Single(s => s.Tags.Contains(new(MetricTable.ErrorType, "queue_full"))).Value, 3, 60);
+
+        string[] Tags(Metric metric) => [.. Series(metric).Select(s => string.Join(' ', s.Tags.Select(tag => $"{tag.Key}={tag.Value}"))).Order(StringComparer.Ordinal)];
+    }
+
+    [Fact]
+    public void Percentiles_AreThoseOfAnswers()
+    {
+        _metrics.RequestFailed(Failures.QueueFull(16), receivedTimestamp: null);
+        Assert.Null(_metrics.Reader.Recent(MetricTable.RequestDuration));
+        _metrics.RequestFinished(s_result, winnerRanks: null);
+        _metrics.RequestFailed(Failures.QueueFull(16), receivedTimestamp: null);
+        Assert.Equal(new Percentiles(0.005, 0.005, 0.005), _metrics.Reader.Recent(MetricTable.RequestDuration));
     }
 
     [Fact]
@@ -63,14 +94,14 @@ public sealed class EngineMetricsTests : IDisposable
     [Fact]
     public void Head_IsAbsentWhereItIsFull_AndCountedWhereItHasTwoStages()
     {
-        _metrics.RequestFinished(s_result, kvBytes: 1, winnerRanks: null);
+        _metrics.RequestFinished(s_result, winnerRanks: null);
         Assert.Empty(Series(MetricTable.HeadTokens));
         Assert.Empty(Series(MetricTable.HeadBeyondQuarter));
 
         var ranks = new WinnerRanks(512);
         ranks.Add(1);
         ranks.Add(500);
-        _metrics.RequestFinished(s_result, kvBytes: 1, ranks);
+        _metrics.RequestFinished(s_result, ranks);
         Assert.Equal((2.0, 1.0), (Assert.Single(Series(MetricTable.HeadTokens)).Value, Assert.Single(Series(MetricTable.HeadBeyondQuarter)).Value));
     }
 

@@ -10,7 +10,7 @@ namespace Gemma4Edge.Tests.Runtime;
 public sealed class InferenceWorkerTests : IDisposable
 {
     private readonly InferenceEngine _engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Context = 256, PrefillChunk = 16 });
-    private readonly EngineMetrics _metrics = new();
+    private readonly EngineMetrics _metrics = new("demo");
     private readonly RequestQueue _queue;
     private readonly InferenceWorker _worker;
 
@@ -101,6 +101,26 @@ public sealed class InferenceWorkerTests : IDisposable
         Assert.Equal(new ToolResult("ok", Ok: true), next.Result!.ToolResults[0]);
         Assert.Single(light.Ran);
         Assert.Equal((1, 1), (Requests("ok"), Requests("failed")));
+    }
+
+    [Fact]
+    public async Task KvBytes_AreThoseOfEveryKeptSession()
+    {
+        long one = KvCache.BytesOf(_engine.Config, _engine.Kv, _engine.Context, maxChunk: 16); // with a context of 256 all rows are there from the start
+        Assert.Equal(one, KvBytes()); // requests without a session have theirs
+        _worker.Start();
+        foreach ((string session, int kept) in ((string, int)[])[("a", 2), ("b", 3), ("a", 3), ("c", 3)])
+        {
+            await All(Add("hello", r => r with { Session = session }));
+            Assert.Equal(kept * one, KvBytes());
+        }
+
+        _worker.ClearSessions("a");
+        Assert.Equal(2 * one, KvBytes());
+        _worker.ClearSessions(null);
+        Assert.Equal(one, KvBytes());
+
+        double KvBytes() => Assert.Single(_metrics.Reader.Read().Single(family => family.Metric == MetricTable.KvBytes).Series).Value;
     }
 
     [Fact]

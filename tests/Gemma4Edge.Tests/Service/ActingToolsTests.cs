@@ -166,7 +166,7 @@ public class ActingToolsTests
     public async Task Audit_HasOneLineForEachCall_AndTheMetricItsOutcome()
     {
         var log = new ListLogger<ActingToolsTests>();
-        using var metrics = new EngineMetrics();
+        using var metrics = new EngineMetrics("scripted");
         List<string> outcomes = [];
         using var listener = new MeterListener { InstrumentPublished = (instrument, self) => { if (instrument.Name == "gen_ai.execute_tool.duration") { self.EnableMeasurementEvents(instrument); } } };
         listener.SetMeasurementEventCallback<double>((_, _, tags, _) => outcomes.Add(string.Join(' ', tags.ToArray().Select(tag => tag.Value))));

@@ -21,7 +21,7 @@ internal sealed class ScriptedModel : IDisposable
 
     public ScriptedModel(int capacity = 16)
     {
-        var metrics = new EngineMetrics();
+        var metrics = new EngineMetrics("scripted");
         var queue = new RequestQueue(capacity, metrics);
         Served = new ServedModel(queue, metrics, new NodeInfo { Model = "scripted", Context = 1024, Kernel = "none", Threads = 1 })
         {
@@ -149,7 +149,7 @@ internal sealed class ScriptedModel : IDisposable
         }
 
         var result = new GenerationResult(text, calls, calls.Count > 0 ? FinishReason.ToolCalls : FinishReason.Stop, new TokenUsage(12, 4, 5), new RequestTimings(1.25, 20.04, 400, 50, 120));
-        Served.Metrics.RequestFinished(result, 4096, winnerRanks: null);
+        Served.Metrics.RequestFinished(result, winnerRanks: null);
         _ended = Stopwatch.GetTimestamp(); // before anybody can know it
         queued.Sink.OnDone(result);
     }
