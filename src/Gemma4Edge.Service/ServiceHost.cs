@@ -46,7 +46,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     public static void Check(ServiceOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        OtlpExport.CheckEndpoints();
+        OtlpExport.CheckEnvironment();
         _ = ToolFiles.Load(options.Tools);
         _ = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));
         Explained(options.Model, () =>
@@ -78,7 +78,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
     public static ServiceHost Open(ServiceOptions options, LogLevel leastLogged = LogLevel.Information, ISystemdNotifier? systemd = null)
     {
         ArgumentNullException.ThrowIfNull(options);
-        OtlpExport.CheckEndpoints();
+        OtlpExport.CheckEnvironment();
         systemd?.Notify(new ServiceState($"STATUS=loading model {options.Model.Path}"));
         IReadOnlyList<DeclaredTool> tools = ToolFiles.Load(options.Tools);
         (MemoryPlan plan, long budget) = Plan(options, new SystemFiles(options.Telemetry.SystemRoot ?? "/"));

@@ -43,15 +43,4 @@ public class LatencyWindowTests
 
         Assert.Equal(new Percentiles(2, 2, 2), window.Snapshot());
     }
-
-    private sealed class FakeTime : TimeProvider
-    {
-        private long _now;
-
-        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
-
-        public override long GetTimestamp() => _now;
-
-        public void Advance(TimeSpan span) => _now += span.Ticks;
-    }
 }

@@ -13,47 +13,77 @@ public sealed class OtlpExportTests
 {
     private static readonly HashSet<string> s_expected = [MetricTable.TimeToFirstToken.Name, MetricTable.Requests.Name, MetricTable.DecodeRate.Name, MetricTable.Rss.Name];
 
-    [Fact]
-    public async Task Collector_GetsTheNamesAndUnitsOfTheTable()
+    [Theory]
+    [InlineData("OTEL_EXPORTER_OTLP_", "")]
+    [InlineData("OTEL_EXPORTER_OTLP_METRICS_", "/v1/metrics")]
+    public async Task Collector_GetsTheNamesAndUnitsOfTheTable_AndWhoseTheyAre(string prefix, string path)
     {
         using var collector = new TcpListener(IPAddress.Loopback, 0);
         collector.Start();
         int port = ((IPEndPoint)collector.LocalEndpoint).Port;
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         patience.CancelAfter(TimeSpan.FromSeconds(60));
-        ConcurrentDictionary<string, string> collected = [];
+        var collected = new Collected();
         Task collecting = CollectAsync(collector, collected, patience.Token);
         int mqtt = Mosquitto.FreePort();
         using var serve = new ServeProcess(
             $$"""{"Mqtt":{"Node":"kitchen","Broker":"embedded","EmbeddedPort":{{mqtt}} } }""",
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://127.0.0.1:{port}"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ($"{prefix}ENDPOINT", $"http://127.0.0.1:{port}{path}"),
+            ($"{prefix}PROTOCOL", "http/protobuf"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.version=of-the-environment"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "500"));
         await using Outsider outsider = await ConnectAsync(mqtt, patience.Token);
         await outsider.PublishAsync("request", $$"""{"id":"a1","prompt":"hello","reply_to":"{{Outsider.Reply}}"}""");
         Assert.Equal("done", (await outsider.EventsAsync())[^1].GetProperty("type").GetString());
 
-        while (!s_expected.IsSubsetOf(collected.Keys))
+        while (!s_expected.IsSubsetOf(collected.Units.Keys))
         {
             Assert.False(collecting.IsFaulted, collecting.Exception?.ToString());
             await Task.Delay(50, patience.Token);
         }
 
-        Dictionary<string, string> units = new(collected);
+        Dictionary<string, string> units = new(collected.Units);
         Dictionary<string, string> table = MetricTable.All.ToDictionary(metric => metric.Name, metric => metric.Unit);
         Assert.All(units, pair => Assert.Equal(table[pair.Key], pair.Value));
         Assert.DoesNotContain(MetricTable.Throttled.Name, units.Keys); // this machine has no such firmware
+        Assert.Equal(
+            [("host.name", Environment.MachineName), ("service.instance.id", "kitchen"), ("service.name", "gemma4edge"), ("service.version", "of-the-environment")],
+            collected.Resource.Where(pair => !pair.Key.StartsWith("telemetry.sdk.", StringComparison.Ordinal)).Select(pair => (pair.Key, pair.Value)).Order());
+        Assert.Equal(
+            [("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", "gemma4edge"), ("gen_ai.request.model", "demo-model"), ("gen_ai.response.model", "demo-model")],
+            collected.FirstTokenTags.Select(pair => (pair.Key, pair.Value)).Order());
+    }
+
+    [Fact]
+    public async Task CollectorThatGoesAndComesBack_IsLoggedTwice()
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        int port = Mosquitto.FreePort();
+        using var serve = new ServeProcess(
+            $$"""{"Mqtt":{"EmbeddedPort":{{Mosquitto.FreePort()}} } }""",
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://127.0.0.1:{port}"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "200"));
+        var name = $"The collector http://127.0.0.1:{port} (OTEL_EXPORTER_OTLP_ENDPOINT)";
+        await serve.LoggedAsync($"{name} does not take the metrics: Connection refused", patience.Token);
+
+        using var collector = new TcpListener(IPAddress.Loopback, port);
+        collector.Start();
+        _ = CollectAsync(collector, new Collected(), patience.Token);
+        await serve.LoggedAsync($"{name} takes the metrics again", patience.Token);
     }
 
     [Theory]
-    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage")]
-    [InlineData("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://collector")]
-    public async Task WrongEndpoint_IsRefusedAtTheStart(string name, string value)
+    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "the URL of an OpenTelemetry collector")]
+    [InlineData("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://collector", "the URL of an OpenTelemetry collector")]
+    [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "grpc or http/protobuf")]
+    public async Task WrongVariable_IsRefusedAtTheStart(string name, string value, string expected)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         patience.CancelAfter(TimeSpan.FromSeconds(60));
         using var serve = new ServeProcess($$"""{"Mqtt":{"EmbeddedPort":{{Mosquitto.FreePort()}} } }""", (name, value));
-        await serve.LoggedAsync($"{name} (from environment) is '{value}'; expected the URL", patience.Token);
+        await serve.LoggedAsync($"{name} (from environment) is '{value}'; expected {expected}", patience.Token);
         Assert.Equal(2, await serve.ExitAsync(patience.Token));
     }
 
@@ -69,7 +99,7 @@ public sealed class OtlpExportTests
         using var serve = new ServeProcess(
             $$"""{"Mqtt":{"Node":"kitchen","EmbeddedPort":{{mqtt}} } }""", ("OTEL_EXPORTER_OTLP_ENDPOINT", nobody), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol));
         await using Outsider outsider = await ConnectAsync(mqtt, patience.Token);
-        await serve.LoggedAsync($"The collector {nobody} (OTEL_EXPORTER_OTLP_ENDPOINT) did not take the first metrics", patience.Token);
+        await serve.LoggedAsync($"The collector {nobody} (OTEL_EXPORTER_OTLP_ENDPOINT) does not take the metrics: Connection refused", patience.Token);
     }
 
     private static async Task<Outsider> ConnectAsync(int port, CancellationToken patience)
@@ -90,7 +120,7 @@ public sealed class OtlpExportTests
     }
 
     /// <summary>Takes one POST a connection.</summary>
-    private static async Task CollectAsync(TcpListener collector, ConcurrentDictionary<string, string> units, CancellationToken patience)
+    private static async Task CollectAsync(TcpListener collector, Collected collected, CancellationToken patience)
     {
         while (true)
         {
@@ -109,11 +139,22 @@ public sealed class OtlpExportTests
             await stream.ReadExactlyAsync(body, patience);
             string status = lines[0].StartsWith("POST /v1/metrics ", StringComparison.Ordinal) ? "200 OK" : "404 Not Found";
             await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), patience);
-            foreach (byte[] metric in Field(body, 1).SelectMany(resource => Field(resource, 2)).SelectMany(scope => Field(scope, 2))) // ResourceMetrics → ScopeMetrics → Metric
+            foreach (byte[] resource in Field(body, 1)) // ResourceMetrics
             {
-                units[Text(Field(metric, 1))] = Text(Field(metric, 3)); // name, unit
+                collected.Resource = Field(resource, 1).SelectMany(described => Pairs(described, 1)).ToDictionary();
+                foreach (byte[] metric in Field(resource, 2).SelectMany(scope => Field(scope, 2))) // ScopeMetrics → Metric
+                {
+                    string name = Text(Field(metric, 1));
+                    collected.FirstTokenTags = name == MetricTable.TimeToFirstToken.Name
+                        ? Field(metric, 9).SelectMany(histogram => Field(histogram, 1)).SelectMany(point => Pairs(point, 9)).ToDictionary()
+                        : collected.FirstTokenTags;
+                    collected.Units[name] = Text(Field(metric, 3));
+                }
             }
         }
+
+        static IEnumerable<KeyValuePair<string, string>> Pairs(byte[] message, int number) =>
+            Field(message, number).Select(pair => KeyValuePair.Create(Text(Field(pair, 1)), Text(Field(Field(pair, 2)[0], 1)))); // KeyValue: key, AnyValue.string_value
     }
 
     /// <summary>The length-delimited values of one field of a message.</summary>
@@ -137,4 +178,13 @@ public sealed class OtlpExportTests
     }
 
     private static string Text(List<byte[]> values) => values.Count == 0 ? "" : Encoding.UTF8.GetString(values[0]);
+
+    private sealed class Collected
+    {
+        public ConcurrentDictionary<string, string> Units { get; } = [];
+
+        public Dictionary<string, string> Resource { get; set; } = [];
+
+        public Dictionary<string, string> FirstTokenTags { get; set; } = [];
+    }
 }
