@@ -20,7 +20,7 @@ public sealed class Doctor(SystemFiles files)
     public IReadOnlyList<DoctorCheck> CheckMachine(ModelOptions limits)
     {
         ArgumentNullException.ThrowIfNull(limits);
-        return [Processor(limits), Temperature(limits), Throttled(), Gpio(), Clock(DateTimeOffset.UtcNow)];
+        return [Processor(limits), Temperature(limits), Throttled(), Gpio(), Clock(DateTimeOffset.UtcNow, KernelClock.IsSynchronised())];
     }
 
     /// <summary>The checks of a configuration: memory against what the model needs, the broker, the state directory.</summary>
@@ -80,12 +80,18 @@ public sealed class Doctor(SystemFiles files)
             : new("gpio", CheckStatus.Ok, string.Join(", ", chips));
     }
 
-    private DoctorCheck Clock(DateTimeOffset now)
+    /// <summary>The clock as it stands, and whether a time service keeps it (null = the kernel does not tell).</summary>
+    internal static DoctorCheck Clock(DateTimeOffset now, bool? isSynchronised)
     {
+        const string Hint = "Without a time service (systemd-timesyncd, chrony) times in payloads may be wrong; see timedatectl.";
         string value = now.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture);
         return now.Year < 2026 ? new("clock", CheckStatus.Error, value, "The clock is wrong: certificates will not be accepted. Set it, or start a time service.")
-            : files.Exists("/run/systemd/timesync/synchronized") ? new("clock", CheckStatus.Ok, $"{value}, synchronised")
-            : new("clock", CheckStatus.Warning, $"{value}, not known to be synchronised", "Without a time service (systemd-timesyncd, chrony) times in payloads may be wrong; see timedatectl.");
+            : isSynchronised switch
+            {
+                true => new("clock", CheckStatus.Ok, $"{value}, synchronised"),
+                false => new("clock", CheckStatus.Warning, $"{value}, not synchronised", Hint),
+                null => new("clock", CheckStatus.Warning, $"{value}, not known to be synchronised", Hint),
+            };
     }
 
     private DoctorCheck Memory(ServiceOptions options)

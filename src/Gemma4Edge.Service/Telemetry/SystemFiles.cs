@@ -46,9 +46,6 @@ public sealed class SystemFiles(string root = "/", bool onlyRoot = false)
         return Directory.Exists(searched) ? [.. Directory.GetFiles(searched, pattern).Order(StringComparer.Ordinal)] : [];
     }
 
-    /// <summary>Whether a file is there.</summary>
-    public bool Exists(string path) => File.Exists(Under(path)) || (!onlyRoot && File.Exists(path));
-
     /// <summary>A field of a line with blanks between; empty where there is none.</summary>
     internal static string Field(string line, int index) =>
         line.Split(' ', StringSplitOptions.RemoveEmptyEntries) is { } fields && fields.Length > index ? fields[index] : "";

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Gemma4Edge.Service;
+using Gemma4Edge.Service.Telemetry;
 using Gemma4Edge.Tests.Service;
 
 namespace Gemma4Edge.Tests.Cli;
@@ -63,6 +65,27 @@ public sealed class DoctorTests
         Assert.Matches($"^({status})$", checks["state"].GetProperty("status").GetString());
         Assert.Equal(["file"], Directory.GetFileSystemEntries(folder).Select(Path.GetFileName));
         Directory.Delete(folder, recursive: true);
+    }
+
+    [Theory]
+    [InlineData(2026, true, CheckStatus.Ok, "2026-11-24 12:00:00 UTC, synchronised")]
+    [InlineData(2026, false, CheckStatus.Warning, "2026-11-24 12:00:00 UTC, not synchronised")]
+    [InlineData(2026, null, CheckStatus.Warning, "2026-11-24 12:00:00 UTC, not known to be synchronised")]
+    [InlineData(1970, true, CheckStatus.Error, "1970-11-24 12:00:00 UTC")]
+    public void Clock_IsRightWhereATimeServiceKeepsIt(int year, bool? isSynchronised, CheckStatus status, string value)
+    {
+        DoctorCheck check = Doctor.Clock(new DateTimeOffset(year, 11, 24, 12, 0, 0, TimeSpan.Zero), isSynchronised);
+        Assert.Equal((status, value, status == CheckStatus.Ok), (check.Status, check.Value, check.Hint.Length == 0));
+    }
+
+    /// <summary>systemd's own rule on the same system call, through another door: the python of the machine, where there is one.</summary>
+    [Fact]
+    public void KernelClock_TellsWhatTheKernelTells()
+    {
+        const string Ask = "import ctypes; t = (ctypes.c_long * 26)(); e = ctypes.CDLL(None).adjtimex(t); print('' if e < 0 else t[3] < 16000000)";
+        Assert.SkipUnless(File.Exists("/usr/bin/python3"), "no python3");
+        using var python = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("/usr/bin/python3", ["-c", Ask]) { RedirectStandardOutput = true })!;
+        Assert.Equal(python.StandardOutput.ReadToEnd().Trim(), $"{KernelClock.IsSynchronised()}");
     }
 
     [Fact]
