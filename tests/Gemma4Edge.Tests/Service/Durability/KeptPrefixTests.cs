@@ -53,13 +53,17 @@ public sealed class KeptPrefixTests : IDisposable
     /// <summary>They are written when the answer is out.</summary>
     private async Task<string[]> FilesAsync()
     {
-        string[] files;
-        while ((files = Directory.Exists(Path.Combine(_state, "prefixes")) ? Directory.GetFiles(Path.Combine(_state, "prefixes"), "*.prefix") : []).Length == 0)
+        for (int attempts = 0; attempts < 6000; attempts++)
         {
+            if (Directory.GetFiles(_state, "*.prefix", SearchOption.AllDirectories) is { Length: > 0 } files)
+            {
+                return files;
+            }
+
             await Task.Delay(10, TestContext.Current.CancellationToken);
         }
 
-        return files;
+        throw new InvalidOperationException("Nothing was kept.");
     }
 
     private ServeProcess Start() => new(JsonSerializer.Serialize(new
