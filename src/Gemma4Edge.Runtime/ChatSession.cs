@@ -43,9 +43,9 @@ public sealed class ChatSession
     /// <param name="sink">Hears everything but the end, which is the caller's to tell.</param>
     /// <param name="cancellation">Looked at between layers and between tokens.</param>
     /// <returns>The whole answer.</returns>
-    /// <exception cref="OperationCanceledException">The history is as it was before.</exception>
-    /// <exception cref="RequestFailedException">The tools cannot go on; the history is as it was before.</exception>
-    /// <exception cref="ContextOverflowException">The prompt leaves no room; the history is as it was before.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled. After this and the next two the history is as it was before; where a tool has acted, it goes on to what came of that turn's calls.</exception>
+    /// <exception cref="RequestFailedException">The tools cannot go on.</exception>
+    /// <exception cref="ContextOverflowException">The prompt leaves no room.</exception>
     /// <exception cref="FormatException">A message holds what this model cannot read: images, audio, video.</exception>
     public GenerationResult Generate(PromptRequest request, ITokenSink sink, CancellationToken cancellation)
     {
@@ -80,8 +80,18 @@ public sealed class ChatSession
             toolCalls.AddRange(answer.ToolCalls);
             if (finish == FinishReason.ToolCalls && rounds.Takes(answer.ToolCalls))
             {
-                messages.AddRange(answer.AsMessages());
-                messages.AddRange(rounds.Run(answer.ToolCalls));
+                try
+                {
+                    rounds.Run(answer, messages);
+                }
+                finally
+                {
+                    if (rounds.HasActed)
+                    {
+                        Keep(messages, system, tools);
+                    }
+                }
+
                 if (sums.Output < request.MaxTokens)
                 {
                     continue;
@@ -90,13 +100,18 @@ public sealed class ChatSession
                 (answer, finish) = (new RoundAnswer(sink, text), FinishReason.Length);
             }
 
-            _history.Clear();
-            _history.AddRange(messages);
-            _history.Add(new ChatMessage(ChatRole.Assistant, answer.Text) { ToolCalls = answer.ToolCalls });
-            _system = system;
-            _tools = tools;
+            messages.Add(new ChatMessage(ChatRole.Assistant, answer.Text) { ToolCalls = answer.ToolCalls });
+            Keep(messages, system, tools);
             return new GenerationResult(text, toolCalls, finish, sums.Usage, sums.Timings) { ToolResults = rounds.Results };
         }
+    }
+
+    private void Keep(List<ChatMessage> messages, string? system, IReadOnlyList<ToolDefinition> tools)
+    {
+        _history.Clear();
+        _history.AddRange(messages);
+        _system = system;
+        _tools = tools;
     }
 
     /// <summary>One prompt and what the model says to it.</summary>

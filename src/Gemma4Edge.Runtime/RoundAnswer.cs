@@ -35,8 +35,9 @@ internal sealed class RoundAnswer(ITokenSink sink, string before) : IAnswerSink
 
     public void OnToolCall(ToolCall toolCall)
     {
-        ToolCalls.Add(toolCall);
-        sink.OnToolCall(toolCall);
+        ToolCall named = toolCall with { Id = $"call_{ToolCalls.Count}" }; // the template finds by it which call an answer is to: of two without one it takes the last
+        ToolCalls.Add(named);
+        sink.OnToolCall(named);
     }
 
     public void OnMalformedToolCall(string raw) => OnText(raw);

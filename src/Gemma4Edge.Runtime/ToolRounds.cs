@@ -15,29 +15,45 @@ internal sealed class ToolRounds(PromptRequest request, ITokenSink sink, Cancell
     /// <summary>Whether the calls of one turn are run here. All of them or none: a sender who has to run one must know what was done about the others.</summary>
     public bool Takes(IReadOnlyList<ToolCall> calls) => calls.Count > 0 && request.Acting is { } acting && calls.All(call => acting.Find(call.Name) is not null);
 
-    /// <summary>Runs the calls one after the other.</summary>
-    /// <returns>One tool message per call.</returns>
+    /// <summary>Whether a tool may have acted.</summary>
+    public bool HasActed { get; private set; }
+
+    /// <summary>Runs the calls of one turn one after the other, and adds the turn and what came of each call to the conversation.</summary>
+    /// <param name="turn">What the model said.</param>
+    /// <param name="messages">The conversation. However this ends, every call in it has its answer: a next prompt can follow.</param>
     /// <exception cref="RequestFailedException">The deadline has passed, the model has used up its rounds, or the sink allows no act.</exception>
     /// <exception cref="OperationCanceledException">The request was cancelled; whether the act that was under way happened is not known.</exception>
-    public List<ChatMessage> Run(IReadOnlyList<ToolCall> calls)
+    public void Run(RoundAnswer turn, List<ChatMessage> messages)
     {
         ActingTools acting = request.Acting!;
+        List<ToolCall> calls = turn.ToolCalls;
         if (_rounds++ == acting.MaxRounds)
         {
             throw new RequestFailedException(Failures.TooManyRounds(acting.MaxRounds, calls[0].Name));
         }
 
-        List<ChatMessage> answers = [];
-        foreach (ToolCall call in calls)
+        messages.AddRange(turn.AsMessages());
+        int before = _results.Count;
+        try
         {
-            ToolResult result = Run(acting, acting.Find(call.Name)!, call);
-            _results.Add(result);
-            sink.OnToolResult(call, result);
-            answers.Add(new ChatMessage(ChatRole.Tool, result.Ok ? result.Text : $"error: {result.Text}") { Name = call.Name, ToolCallId = call.Id });
+            foreach (ToolCall call in calls)
+            {
+                ToolResult result = Run(acting, acting.Find(call.Name)!, call);
+                _results.Add(result);
+                messages.Add(Answer(call, result));
+                sink.OnToolResult(call, result);
+            }
+        }
+        finally
+        {
+            messages.AddRange(calls.Skip(_results.Count - before).Select(call => Answer(call, ToolResult.Failed("not done: the request ended before"))));
         }
 
-        return answers;
+        cancellation.ThrowIfCancellationRequested();
     }
+
+    private static ChatMessage Answer(ToolCall call, ToolResult result) =>
+        new(ChatRole.Tool, result.Ok ? result.Text : $"error: {result.Text}") { Name = call.Name, ToolCallId = call.Id };
 
     private ToolResult Run(ActingTools acting, ITool tool, ToolCall call)
     {
@@ -53,15 +69,17 @@ internal sealed class ToolRounds(PromptRequest request, ITokenSink sink, Cancell
         }
 
         sink.OnActing(call);
+        HasActed = true;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(acting.Timeout);
         try
         {
             return tool.RunAsync(call, request.Id, limit.Token).WaitAsync(limit.Token).GetAwaiter().GetResult();
         }
-        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        catch (OperationCanceledException)
         {
-            return ToolResult.Failed(FormattableString.Invariant($"no answer within {acting.Timeout.TotalSeconds} s; it may have been done all the same"));
+            string reason = cancellation.IsCancellationRequested ? "cancelled meanwhile" : FormattableString.Invariant($"no answer within {acting.Timeout.TotalSeconds} s");
+            return ToolResult.Failed($"{reason}; it may have been done all the same");
         }
     }
 }

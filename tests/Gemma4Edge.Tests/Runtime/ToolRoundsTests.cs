@@ -112,23 +112,66 @@ public sealed class ToolRoundsTests : IDisposable
         Assert.Equal("no answer within 0.05 s; it may have been done all the same", result.ToolResults[0].Text);
     }
 
-    [Fact]
-    public void Cancelling_ReachesATool_AndTheHistoryStays()
+    /// <summary>A request of two calls that ends after the first act has begun: the conversation tells of both, in the form that the template has for it.</summary>
+    [Theory]
+    [InlineData("cancelled in the act", "error: cancelled meanwhile; it may have been done all the same", "error: not done: the request ended before")]
+    [InlineData("cancelled after the act", "ok", "error: not done: the request ended before")]
+    [InlineData("second act forbidden", "ok", "error: not done: the request ended before")]
+    [InlineData("cancelled while it answers", "ok", "ok")]
+    [InlineData("no room to answer", "ok", "long")]
+    public void WhatWasDone_StaysInTheConversation_HoweverTheRequestEnds(string end, string light, string door)
     {
         using var cancelled = new CancellationTokenSource();
-        var slow = new FakeTool("set_light")
+        var switched = new FakeTool("set_light")
         {
-            Act = async (_, token) =>
+            Act = (_, _) =>
             {
-                await cancelled.CancelAsync();
-                await Task.Delay(Timeout.Infinite, token);
-                return new ToolResult("never", Ok: true);
+                if (end.EndsWith(" act", StringComparison.Ordinal))
+                {
+                    cancelled.Cancel();
+                }
+
+                return end == "cancelled in the act" ? new TaskCompletionSource<ToolResult>().Task : Task.FromResult(new ToolResult("ok", Ok: true));
             },
         };
+        string told = door == "long" ? string.Join(' ', Enumerable.Repeat("well", 800)) : door;
+        var locked = new FakeTool("set_lock") { Act = (_, _) => Task.FromResult(new ToolResult(told, Ok: true)) };
+        int acts = 0;
+        var sink = new RecordingSink
+        {
+            BeforeAct = () => { if (++acts == 2 && end == "second act forbidden") { throw new RequestFailedException(Failures.NoSpace); } },
+            OnProgress = () => { if (acts == 2 && end == "cancelled while it answers") { cancelled.Cancel(); } },
+        };
         ChatSession session = _engine.OpenSession();
-        Assert.ThrowsAny<OperationCanceledException>(() =>
-            session.Generate(Command("turn on the kitchen light") with { Acting = new ActingTools([slow]) }, new RecordingSink(), cancelled.Token));
-        Assert.Empty(session.History);
+        Exception? thrown = Record.Exception(() => session.Generate(Command(LightAndLock) with { Acting = new ActingTools([switched, locked]) }, sink, cancelled.Token));
+
+        Assert.True(end[0] switch { 'c' => thrown is OperationCanceledException, 's' => thrown is RequestFailedException, _ => thrown is ContextOverflowException }, $"{thrown}");
+        Assert.Equal([ChatRole.User, ChatRole.Assistant, ChatRole.Tool, ChatRole.Tool], session.History.Select(message => message.Role));
+        Assert.Equal(door.StartsWith("error", StringComparison.Ordinal) ? 0 : 1, locked.Ran.Count);
+        string next = ChatTemplate.RenderText(new Conversation([.. session.History, new ChatMessage(ChatRole.User, "and now?")]), TemplateForm.Small);
+        Assert.EndsWith(
+            $"""
+            <|tool_response>response:set_light{Value(light)}<tool_response|><|tool_response>response:set_lock{Value(told)}<tool_response|><turn|>
+            <|turn>user
+            and now?<turn|>
+            <|turn>model
+
+            """,
+            next,
+            StringComparison.Ordinal);
+
+        static string Value(string text) => "{value:<|\"|>" + text + "<|\"|>}";
+    }
+
+    [Fact]
+    public void AfterACancelledAnswer_TheModelKnowsWhatWasSwitched()
+    {
+        using var cancelled = new CancellationTokenSource();
+        ChatSession session = _engine.OpenSession();
+        var sink = new RecordingSink { OnProgress = () => { if (_light.Ran.Count > 0) { cancelled.Cancel(); } } };
+        Assert.ThrowsAny<OperationCanceledException>(() => session.Generate(Command("turn on the kitchen light"), sink, cancelled.Token));
+        session.Generate(Command("make it blue"), new RecordingSink(), CancellationToken.None);
+        Assert.Equal("""{"area":"kitchen","color":"blue"}""", _light.Ran[^1].Arguments.GetRawText());
     }
 
     [Fact]
