@@ -27,10 +27,6 @@ public static class Failures
     public static GenerationFailure KilledTheProcess { get; } =
         new(FailureCode.Internal, "The service died twice while it worked on the request and does not try a third time.", "Change the request; the service's log has more.");
 
-    /// <summary>The process died after a tool may have acted.</summary>
-    public static GenerationFailure InterruptedAct { get; } =
-        new(FailureCode.Interrupted, "The service died while it worked on the request; a tool may have acted.", "Look at what the request should have changed before you send it again.") { MayHaveActed = true };
-
     /// <summary>Prompt and answer do not fit into the context.</summary>
     public static GenerationFailure ContextOverflow(ContextOverflowException overflow)
     {

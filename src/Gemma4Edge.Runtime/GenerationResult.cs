@@ -91,5 +91,8 @@ public sealed record GenerationResult(string Text, IReadOnlyList<ToolCall> ToolC
 public sealed record GenerationFailure(FailureCode Code, string Message, string Hint)
 {
     /// <summary>A tool may have acted: whoever asks again may make it act twice.</summary>
-    public bool MayHaveActed { get; init; }
+    public bool MayHaveActed { get; private init; }
+
+    /// <summary>The same after a tool may have acted.</summary>
+    public GenerationFailure AfterActing() => this with { MayHaveActed = true, Hint = $"A tool may have acted: look at what the request should have changed before you send it again. {Hint}" };
 }

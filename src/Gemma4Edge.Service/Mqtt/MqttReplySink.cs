@@ -133,6 +133,7 @@ internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, Req
             return;
         }
 
+        failure = entry.Acted ? failure.AfterActing() : failure;
         Flush(_text.Length);
         End(null, IsAnswer ? Payloads.AnswerError(_id, failure, DateTimeOffset.UtcNow) : Payloads.Error(_id, _seq, failure));
         string type = failure.Code switch

@@ -145,8 +145,7 @@ internal sealed partial class RequestIntake(
         ParsedRequest parsed = Parse(sameBoot ? message : message with { ReceivedTimestamp = Stopwatch.GetTimestamp() });
         parsed = parsed with { Id = entry.Id, Request = parsed.Request is { } request ? request with { Id = entry.Id } : null };
         GenerationFailure? end = entry.Cancelled ? Failures.Cancelled
-            : entry.Acted ? Failures.InterruptedAct
-            : message.Pool ? Failures.Interrupted
+            : entry.Acted || message.Pool ? Failures.Interrupted
             : entry.Starts >= 2 ? Failures.KilledTheProcess
             : parsed.Failure is not null ? parsed.Failure
             : !sameBoot || parsed.Request!.DeadlineTimestamp < Stopwatch.GetTimestamp() ? Failures.Expired // clocks step back across a boot: every request has a deadline
@@ -158,6 +157,7 @@ internal sealed partial class RequestIntake(
             return;
         }
 
+        end = entry.Acted ? end.AfterActing() : end;
         served.Metrics.RequestFailed(end, parsed.Request?.ReceivedTimestamp);
         var final = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer(parsed), ErrorOf(parsed, end, null));
         ledger.Finish(entry, final);

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Durability;
@@ -55,14 +56,32 @@ public sealed class ReplySinkTests : IDisposable
         Assert.Equal("error", events[^1].GetProperty("type").GetString());
     }
 
-    private MqttReplySink Sink(StreamMode mode)
+    /// <summary>Whoever would send it again must know: a pool's sender does so by itself where it is not told.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task FailureAfterAnAct_SaysSo(bool acts)
+    {
+        MqttReplySink sink = Sink(StreamMode.None, isPool: true);
+        if (acts)
+        {
+            sink.OnActing(new ToolCall("set_light", default));
+        }
+
+        sink.OnFailed(Failures.Interrupted);
+        JsonElement error = Assert.Single(await TakeAllAsync()).GetProperty("error");
+        Assert.Equal(("interrupted", acts), (error.GetProperty("code").GetString(), error.TryGetProperty("may_have_acted", out _)));
+        Assert.Equal(acts, error.GetProperty("hint").GetString()!.Contains("before you send it again", StringComparison.Ordinal));
+    }
+
+    private MqttReplySink Sink(StreamMode mode, bool isPool = false)
     {
         var request = new PromptRequest { Id = "a1", Prompt = "hi", Sampling = SamplingOptions.Greedy, ReceivedTimestamp = 0 };
         var options = new ServiceOptions { Model = new ModelOptions { Path = "none" } };
         var state = new NodeState(options, SamplingOptions.Greedy, [], _model.Served.Info);
         var parsed = new ParsedRequest(new ReplyAddress("reply", null)) { Id = "a1", Request = request, Stream = mode };
         var ledger = new RequestLedger(null, TimeProvider.System);
-        return new MqttReplySink(parsed, ledger.Receive("key", "a1", new InboundMessage("t", default)), ledger, new NodeTopics("kitchen"), _outbox, state);
+        return new MqttReplySink(parsed, ledger.Receive("key", "a1", new InboundMessage("t", default)), ledger, new NodeTopics("kitchen"), _outbox, state) { IsPool = isPool };
     }
 
     private async Task<List<JsonElement>> TakeAllAsync()
