@@ -64,7 +64,7 @@ internal readonly record struct JsonAt(JsonElement Value, string Path)
         JsonValueKind.Object => "an object",
         JsonValueKind.Array => "an array",
         JsonValueKind.Number => Value.GetRawText() is { Length: <= 40 } number ? number : "a number of many digits",
-        JsonValueKind.String => "a string",
+        JsonValueKind.String => Value.GetString() is { Length: <= 40 } text ? $"the string '{text}'" : "a long string",
         JsonValueKind.Null => "null",
         JsonValueKind.Undefined => "nothing",
         _ => "true or false",

@@ -238,7 +238,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
 
         return message.Topic == _topics.Request || message.Topic == _topics.PromptSet || message.Pool ? _intake.Accept(message)
-            : message.Topic == _topics.Cancel ? Command(message, "id", id => Cancel(id?.Text()))
+            : message.Topic == _topics.Cancel ? Command(message, "id", id => Cancel(id is { } given ? RequestParser.CheckedId(given) : null))
             : message.Topic == _topics.SessionClear ? Command(
                 message, "session", session => _served.ClearSessions(session is { } given ? RequestParser.CheckedSession(given) : null))
             : Configure(_topics.ConfigKey(message.Topic)!, message);

@@ -49,7 +49,8 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
             using JsonDocument document = JsonDocument.Parse(payload, new JsonDocumentOptions { MaxDepth = MaxDepth });
             return JsonAt.Parse(document.RootElement, "request", json =>
             {
-                string? id = json.Find("id") is { } given ? CheckedId(given) : correlationId;
+                JsonAt? given = json.Find("id");
+                string? id = given is { } named ? (IsId(named) ? named.Text() : null) : correlationId;
                 parsed = parsed with { Id = id };
                 if (json.Find("reply_to") is { } replyTo)
                 {
@@ -61,6 +62,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
                     ThrowIfNotAllowed("The response topic", propertyFault);
                 }
 
+                _ = given is { } wrong && id is null ? CheckedId(wrong) : null; // not earlier: its sender is told where it listens
                 return Finish(parsed, ReadFields(json, defaults), id, message, defaults);
             });
         }
@@ -215,14 +217,17 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
         ? mode.Text() == "sentence"
         : throw mode.Expected("\"token\" or \"sentence\"");
 
-    private static string CheckedId(JsonAt id) => IsId(id.Text()) ? id.Text() : throw id.Expected("1 to 64 of A-Z a-z 0-9 _ . -");
+    /// <summary>The id of a request.</summary>
+    public static string CheckedId(JsonAt id) => IsId(id) ? id.Text() : throw id.Expected("a string of 1 to 64 of A-Z a-z 0-9 _ . -");
+
+    private static bool IsId(JsonAt id) => id.Value.ValueKind == JsonValueKind.String && IsId(id.Text());
 
     /// <summary>The name of a session.</summary>
     public static string CheckedSession(JsonAt session) =>
         session.Name() is { Length: <= MaxNameLength } name ? name : throw session.Expected($"a name of at most {MaxNameLength} characters");
 
     private static long? Whole(JsonAt? json, long min, long max) => json is not { } at ? null
-        : at.Value.ValueKind == JsonValueKind.Number && at.Value.TryGetInt64(out long value) && value >= min && value <= max ? value
+        : at.Value.ValueKind == JsonValueKind.Number && at.Value.TryGetDouble(out double value) && value >= min && value <= max && value % 1 == 0 ? (long)value // 256.0 too, as templates write it
         : throw at.Expected($"a whole number from {min} to {max}");
 
     private static float? Number(JsonAt? json) => json is not { } at ? null

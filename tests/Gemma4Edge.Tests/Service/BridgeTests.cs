@@ -254,7 +254,7 @@ public class BridgeTests
 
         foreach ((string topic, string payload) in ((string, string)[])[
             ("config/enabled/set", "on"), ("config/max_tokens/set", "0"), ("config/max_tokens/set", "2000"), ("config/temperature/set", "warm"), ("config/temperature/set", "0,7"), ("config/colour/set", "red"),
-            ("cancel", "now"), ("cancel", """{"id":5}"""), ("cancel", """{"id":null}"""), ("cancel", """{"ID":"a1"}"""), ("session/clear", """{"session":null}"""), ("config/max_tokens/set", "12.7"), ("session/clear", "[]")])
+            ("cancel", "now"), ("cancel", """{"id":5}"""), ("cancel", """{"id":""}"""), ("cancel", """{"id":null}"""), ("cancel", """{"ID":"a1"}"""), ("session/clear", """{"session":null}"""), ("config/max_tokens/set", "12.7"), ("session/clear", "[]")])
         {
             await outsider.PublishAsync(topic, payload);
             JsonElement error = (await outsider.NextJsonAsync("response")).GetProperty("error");

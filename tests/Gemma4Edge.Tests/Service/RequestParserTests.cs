@@ -39,6 +39,7 @@ public class RequestParserTests
     [InlineData("{\"prompt\":\"a\",\"stream\":\"yes\"}", "request.stream")]
     [InlineData("{\"prompt\":\"a\",\"stream_mode\":\"word\"}", "request.stream_mode")]
     [InlineData("{\"prompt\":\"a\",\"max_tokens\":0}", "request.max_tokens")]
+    [InlineData("{\"prompt\":\"a\",\"max_tokens\":1e300}", "request.max_tokens")]
     [InlineData("{\"prompt\":\"a\",\"max_tokens\":1.5}", "request.max_tokens")]
     [InlineData("{\"prompt\":\"a\",\"max_tokens\":99999999999999999999}", "request.max_tokens")]
     [InlineData("{\"prompt\":\"a\",\"temperature\":-1}", "temperature")]
@@ -92,13 +93,22 @@ public class RequestParserTests
         Assert.NotNull(parsed.Failure);
     }
 
+    /// <summary>A number as id is a common slip: its sender listens on its reply topic alone.</summary>
+    [Fact]
+    public void Parse_TellsOfAWrongId_WhereTheReplyShallGo()
+    {
+        ParsedRequest parsed = Parse("""{"id":7,"prompt":"a","reply_to":"gemma4edge/reply/x"}""");
+        Assert.Equal((null, "gemma4edge/reply/x"), (parsed.Id, parsed.Reply.Topic));
+        Assert.Equal("request.id: expected a string of 1 to 64 of A-Z a-z 0-9 _ . -, found 7.", parsed.Failure!.Message);
+    }
+
     [Fact]
     public void Parse_ReadsEveryField()
     {
         ParsedRequest parsed = Parse(
             """
             {"id":"a.1","messages":[{"role":"user","content":"hi"}],"system":"Be kind.","tools":[{"type":"function","function":{"name":"t"}}],"session":"Küche",
-             "stream":true,"stream_mode":"sentence","max_tokens":9,"temperature":0.5,"top_k":3,"top_p":0.5,"min_p":0.1,"seed":18446744073709551615,"think":true,
+             "stream":true,"stream_mode":"sentence","max_tokens":9.0,"temperature":0.5,"top_k":3,"top_p":0.5,"min_p":0.1,"seed":18446744073709551615,"think":true,
              "format":"text","deadline_ms":2000,"reply_to":"gemma4edge/reply/x","execute":false,"later":{"unknown":1}}
             """);
         PromptRequest request = parsed.Request!;

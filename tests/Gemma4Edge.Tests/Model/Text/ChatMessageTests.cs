@@ -36,7 +36,7 @@ public class ChatMessageTests
     [InlineData("""[]""", "$: expected an object, found an array")]
     [InlineData("""{}""", "$.messages is missing")]
     [InlineData("""{"messages":{}}""", "$.messages: expected an array")]
-    [InlineData("""{"messages":["x"]}""", "$.messages[0]: expected an object, found a string")]
+    [InlineData("""{"messages":["x"]}""", "$.messages[0]: expected an object, found the string 'x'")]
     [InlineData("""{"messages":[{"content":"x"}]}""", "$.messages[0].role is missing")]
     [InlineData("""{"messages":[{"role":"<|turn>","content":"x"}]}""", "$.messages[0].role: expected system")]
     [InlineData("""{"messages":[{"role":"user","content":5}]}""", "$.messages[0].content: expected a string, found 5")]
@@ -51,7 +51,7 @@ public class ChatMessageTests
     [InlineData("""{"messages":[],"tools":[{"type":"function"}]}""", "$.tools[0].function is missing")]
     [InlineData("""{"messages":[],"tools":[{"function":{"name":"f","parameters":[]}}]}""", "$.tools[0].function.parameters: expected an object")]
     [InlineData("""{"messages":[],"tools":[{"function":{"name":"f","parameters":{"properties":[]}}}]}""", "parameters.properties: expected an object")]
-    [InlineData("""{"messages":[],"enable_thinking":"yes"}""", "$.enable_thinking: expected true or false, found a string")]
+    [InlineData("""{"messages":[],"enable_thinking":"yes"}""", "$.enable_thinking: expected true or false, found the string 'yes'")]
     public void Parse_NamesThePathOfWhatIsWrong(string json, string expected) =>
         Assert.Contains(expected, Assert.Throws<FormatException>(() => Conversation.Parse(Json(json))).Message, StringComparison.Ordinal);
 
