@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Cli;
 
@@ -32,7 +33,7 @@ internal sealed record DemoHome(string Model, string Tools, string System, IRead
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            throw CommandException.Failed($"{file}: {e.Message} Expected an object with system and prompts.");
+            throw CommandException.Failed($"{file}: {(e is JsonException ? $"{JsonFault.Of(e)} " : "")}Expected an object with system and prompts, as in the demo model's own home.json.");
         }
     }
 

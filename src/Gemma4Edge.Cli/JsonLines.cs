@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Cli;
 
@@ -35,13 +36,15 @@ internal static class JsonLines
         try
         {
             JsonElement element = JsonElement.Parse(text);
-            return element.ValueKind == JsonValueKind.Object
-                ? parse(element)
-                : throw new FormatException($"expected a JSON object, found {element.ValueKind}.");
+            return element.ValueKind == JsonValueKind.Object ? parse(element) : throw new FormatException("expected a JSON object.");
         }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException) // the last: half a surrogate pair
+        catch (JsonException e)
         {
-            throw CommandException.Failed($"{path} line {line}: {e.Message}");
+            throw CommandException.Failed($"{path}: {JsonFault.Of(e, line)} Expected one JSON object a line.");
+        }
+        catch (Exception e) when (e is FormatException or InvalidOperationException) // the latter: half a surrogate pair
+        {
+            throw CommandException.Failed($"{path} line {line}: {JsonFault.Of(e)}");
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Unicode;
+using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Model.ModelFile;
 
@@ -40,6 +41,7 @@ internal sealed class JsonSection
     /// <exception cref="ModelFileException">It is no such object.</exception>
     public static JsonSection Parse(string path, long offset, ReadOnlyMemory<byte> utf8)
     {
+        string fault = "";
         try
         {
             if (Utf8.IsValid(utf8.Span))
@@ -53,9 +55,10 @@ internal sealed class JsonSection
         }
         catch (Exception error) when (error is JsonException or InvalidOperationException) // the latter: half a surrogate pair in a key
         {
+            fault = $"; {JsonFault.Of(error).TrimEnd('.')}";
         }
 
-        throw new ModelFileException(path, offset, $"This is no JSON object (UTF-8, no key twice, at most {MaxDepth} levels).", ModelFileException.GetItAgain);
+        throw new ModelFileException(path, offset, $"This is no JSON object (UTF-8, no key twice, at most {MaxDepth} levels){fault}.", ModelFileException.GetItAgain);
     }
 
     /// <summary>The keys and values.</summary>

@@ -33,7 +33,7 @@ internal static class TokenizerJson
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new FormatException($"It is not readable as JSON: {e.Message}", e);
+            throw new FormatException($"It is not readable as JSON: {JsonFault.Of(e)}", e);
         }
         return file.ToVocabulary();
     }
@@ -74,9 +74,19 @@ internal static class TokenizerJson
         }
         if (json.TokenType != type)
         {
-            throw new FormatException($"In tokenizer.json {where} is a JSON {json.TokenType}, expected {type}.");
+            throw new FormatException($"In tokenizer.json {where} is {Word(json.TokenType)}, expected {Word(type)}.");
         }
     }
+
+    private static string Word(JsonTokenType type) => type switch
+    {
+        JsonTokenType.StartObject => "an object",
+        JsonTokenType.StartArray => "an array",
+        JsonTokenType.String => "a string",
+        JsonTokenType.Number => "a number",
+        JsonTokenType.Null => "null",
+        _ => "true or false",
+    };
 
     private sealed class Contents
     {

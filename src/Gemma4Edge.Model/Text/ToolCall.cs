@@ -70,7 +70,7 @@ public sealed record ToolCall(string Name, JsonElement Arguments)
         }
         catch (JsonException e)
         {
-            throw new FormatException($"{json?.Path}: expected a JSON object in the string: {e.Message}", e);
+            throw new FormatException($"{json?.Path}: expected a JSON object in the string: {JsonFault.Of(e)}", e);
         }
     }
 }

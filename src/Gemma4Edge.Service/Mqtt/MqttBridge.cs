@@ -312,8 +312,9 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         }
         catch (Exception e) when (e is JsonException or FormatException)
         {
-            LogBadCommand(message.Topic, e.Message);
-            return _intake.Refuse(new ParsedRequest(new ReplyAddress(_topics.Response, message.CorrelationData)), new GenerationFailure(FailureCode.BadRequest, $"{message.Topic}: {e.Message}", "The README lists what each topic takes."));
+            string problem = JsonFault.Of(e);
+            LogBadCommand(message.Topic, problem);
+            return _intake.Refuse(new ParsedRequest(new ReplyAddress(_topics.Response, message.CorrelationData)), new GenerationFailure(FailureCode.BadRequest, $"{message.Topic}: {problem}", "The README lists what each topic takes."));
         }
     }
 

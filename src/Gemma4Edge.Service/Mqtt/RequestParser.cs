@@ -68,7 +68,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
         }
         catch (JsonException e)
         {
-            return parsed with { Failure = BadRequest($"The payload is not JSON of at most {MaxDepth} levels: {e.Message}") };
+            return parsed with { Failure = BadRequest($"The payload is not JSON of at most {MaxDepth} levels: {JsonFault.Of(e)}") };
         }
         catch (Exception e) when (e is FormatException or ArgumentException)
         {

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Gemma4Edge.Model.Text;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Configuration.Json;
 
@@ -44,7 +45,7 @@ internal sealed class JsonFileSource(string path) : JsonStreamConfigurationSourc
             }
             catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException) // the last: a name that is no Unicode
             {
-                throw new ConfigurationException($"{Path}: {(e.InnerException as JsonException ?? e).Message} Expected a JSON object of sections.", e);
+                throw new ConfigurationException($"{Path}: {JsonFault.Of(e.InnerException as JsonException ?? e)} Expected a JSON object of sections.", e);
             }
         }
     }

@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using Gemma4Edge.Model;
 using Gemma4Edge.Model.Text;
 
 namespace Gemma4Edge.Service.Tools;
@@ -6,6 +8,7 @@ namespace Gemma4Edge.Service.Tools;
 /// <summary>Reads the declarations of tools.</summary>
 public static class ToolFiles
 {
+    private const int MaxDepth = 32;
     private static readonly string[] s_keys = ["name", "description", "parameters", "response", "action"];
 
     /// <summary>The tools of a file, or of all *.json files of a folder in order of name. A file holds one tool
@@ -35,8 +38,7 @@ public static class ToolFiles
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
-            JsonElement root = document.RootElement;
+            JsonElement root = StrictJson.Parse(Encoding.UTF8.GetBytes(File.ReadAllText(file)), MaxDepth); // with or without a byte order mark
             return root.ValueKind == JsonValueKind.Array
                 ? [.. root.EnumerateArray().Select((tool, index) => JsonAt.Parse(tool, $"{file}[{index}]", json => read(json, ReadDefinition(json))))]
                 : [JsonAt.Parse(root, file, json => read(json, ReadDefinition(json)))];
@@ -47,7 +49,7 @@ public static class ToolFiles
         }
         catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException) // the last: a name that is no Unicode
         {
-            throw new ConfigurationException($"{file}: {e.Message} Expected a tool: an object with name, description and parameters (a JSON schema).", e);
+            throw new ConfigurationException($"{file}: {JsonFault.Of(e)} Expected a tool: an object with name, description and parameters (a JSON schema).", e);
         }
     }
 
