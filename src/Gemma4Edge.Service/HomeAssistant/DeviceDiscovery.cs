@@ -12,7 +12,12 @@ namespace Gemma4Edge.Service.HomeAssistant;
 internal sealed class DeviceDiscovery(string prefix, NodeTopics topics, NodeInfo info)
 {
     private const int MaxState = 255;
-    private const int TelemetryExpirySeconds = 120;
+    private const int LeastExpirySeconds = 120;
+
+    /// <summary>Seconds between two telemetry messages: what comes from them expires when three are missing, or after 120 s if that is longer.</summary>
+    public int TelemetryIntervalSeconds { get; set; }
+
+    private int TelemetryExpirySeconds => Math.Max(LeastExpirySeconds, 3 * TelemetryIntervalSeconds);
 
     /// <summary>Where it is published, retained.</summary>
     public string Topic => TopicOf(prefix, topics.Node);

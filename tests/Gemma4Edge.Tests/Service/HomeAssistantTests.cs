@@ -118,6 +118,17 @@ public partial class HomeAssistantTests
         Assert.True(Has(JsonDocument.Parse(published[$"{Base}/telemetry"][^1]).RootElement, ".cpu_celsius")); // the Pi's
     }
 
+    /// <summary>A value that comes every five minutes must not be gone for three of them.</summary>
+    [Theory, InlineData(10, 120), InlineData(300, 900)]
+    public async Task Telemetry_ExpiresWhenItStaysAway_NotBetweenTwoMessages(int intervalSeconds, int expirySeconds)
+    {
+        await using TestNode node = await TestNode.StartAsync(change: options => options with { Telemetry = new TelemetryOptions { IntervalSeconds = intervalSeconds } });
+        JsonElement[] fromTelemetry = [.. (await DiscoveryAsync(node.Port)).GetProperty("cmps").EnumerateObject().Select(member => member.Value)
+            .Where(component => component.TryGetProperty("stat_t", out JsonElement topic) && topic.GetString() == $"{Base}/telemetry")];
+        Assert.Equal(3, fromTelemetry.Length);
+        Assert.All(fromTelemetry, component => Assert.Equal(expirySeconds, component.GetProperty("exp_aft").GetInt32()));
+    }
+
     [Fact]
     public async Task EventTypes_AreThoseThatTheNodePublishes()
     {
