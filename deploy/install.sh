@@ -17,9 +17,11 @@ fi
 prefix=/usr/local root= uninstall=no service=yes
 while [ $# -gt 0 ]; do
   case $1 in
-    --prefix) prefix=${2:?"--prefix needs a folder"} service=no; shift ;;
-    --root) root=${2:?"--root needs a folder"}; shift ;;
+    --prefix | --root) [ -n "${2:-}" ] || { echo "install.sh: $1 needs a folder" >&2; exit 2; } ;;&
+    --prefix) prefix=$2 service=no; shift ;;
+    --root) root=$2; shift ;;
     --uninstall) uninstall=yes ;;
+    -h | --help) sed -n '2,/^set /s/^# //p' "$0"; exit ;;
     *) echo "install.sh: unknown option '$1'; known: --prefix DIR, --root DIR, --uninstall" >&2; exit 2 ;;
   esac
   shift
@@ -32,6 +34,11 @@ sysusers=$root/usr/lib/sysusers.d/gemma4edge.conf
 configuration=$root/etc/gemma4edge/conf.d
 # Only of the machine that runs: an image's systemd reads everything at its first start.
 running() { [ -z "$root" ] && [ $service = yes ] && [ -d /run/systemd/system ]; }
+
+if [ -z "$root" ] && [ $service = yes ] && [ "$(id -u)" != 0 ]; then
+  echo "install.sh: /usr/local and /etc are root's: sudo $0; or --prefix DIR, without a service" >&2
+  exit 1
+fi
 
 if [ $uninstall = yes ]; then
   if [ $service = yes ]; then
@@ -51,12 +58,20 @@ if [ ! -x "$folder/gemma4edge" ]; then
   exit 1
 fi
 
-# install replaces the file instead of writing into it: a running service keeps the old binary until its restart.
-install -D -m 755 "$folder/gemma4edge" "$binary"
-rm -rf "$share/demo-model"
+if [ -z "$root" ] && ! "$folder/gemma4edge" version >/dev/null; then
+  echo "install.sh: $folder/gemma4edge does not run on this machine ($(uname -m)); nothing was changed" >&2
+  exit 1
+fi
+
+# Each appears whole or, on a full disk, not at all; a running service keeps the old ones until its restart.
+install -D -m 755 "$folder/gemma4edge" "$binary.new"
 install -d -m 755 "$share"
-cp -r "$folder/demo-model" "$share/demo-model"
-chmod -R u=rwX,go=rX "$share"
+rm -rf "$share/demo-model.new"
+cp -r "$folder/demo-model" "$share/demo-model.new"
+chmod -R u=rwX,go=rX "$share/demo-model.new"
+mv "$binary.new" "$binary"
+rm -rf "$share/demo-model"
+mv "$share/demo-model.new" "$share/demo-model"
 echo "installed $binary and $share/demo-model"
 [ $service = yes ] || exit 0
 
@@ -69,7 +84,10 @@ if [ ! -e "$sample" ]; then
 elif ! cmp -s "$samples/10-gemma4edge.json" "$sample"; then
   echo "kept your $sample"
 fi
-running || exit 0
+if ! running; then
+  echo "next: systemctl ${root:+--root=$root }enable gemma4edge; its user is made when that system starts"
+  exit
+fi
 
 systemd-sysusers gemma4edge.conf
 systemctl daemon-reload
