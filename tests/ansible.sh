@@ -23,7 +23,7 @@ check() {
 
 # [ANSIBLE-OPTION...]: runs the playbook with the variables in $work/vars.json.
 playbook() {
-  machine ansible-playbook -i "$work/inventory.yml" -e "@$work/vars.json" "$@" ansible/site.yml >"$work/log" 2>&1
+  machine ansible-playbook -i "$work/inventory.yml" -e "@$work/vars.json" --limit target "$@" ansible/site.yml >"$work/log" 2>&1
   local code=$?
   changed=$(grep -oE 'changed=[0-9]+' "$work/log" | tail -1)
   echo "        playbook $*: exit $code, $changed"
@@ -39,7 +39,7 @@ answers() { # NODE [OPTION...]
   machine gemma4edge send "turn on the kitchen light" --node "$1" "${@:2}" | grep -qx 'set_light(area: "kitchen", on: true)'
 }
 
-printf 'gemma4edge:\n  hosts:\n    target:\n      ansible_connection: local\n      ansible_become: false\n      ansible_python_interpreter: /usr/bin/python3\n' >"$work/inventory.yml"
+printf 'gemma4edge:\n  hosts:\n    away:\n      ansible_host: 192.0.2.1\n    target:\n      ansible_connection: local\n      ansible_become: false\n      ansible_python_interpreter: /usr/bin/python3\n' >"$work/inventory.yml"
 kitchen='"gemma4edge_configuration":{"Mqtt":{"Node":"kitchen"},"Http":{"Enabled":true}}'
 bath='"gemma4edge_configuration":{"Mqtt":{"Node":"bath"}}'
 login="--user bath --password-file /etc/gemma4edge/mqtt.password"
@@ -52,8 +52,8 @@ bad() {
   chmod 755 "$work/$1/gemma4edge"
 }
 real=/usr/local/lib/gemma4edge-works # in the machine, where its users can read
-printf '#!/bin/sh\n[ $1 != serve ] && exec %s "$@"\nexit 1\n' $real | bad serves-not
-printf '#!/bin/sh\n[ $1 != serve ] && exec %s "$@"\nexec sleep infinity\n' $real | bad hangs
+printf '#!/bin/sh\n[ $1 != serve ] && exec %s "$@"\necho "no luck today" >&2\nexit 1\n' $real | bad serves-not
+printf '#!/bin/sh\n[ $1 != serve ] && exec %s "$@"\necho "no luck today" >&2\nexec sleep infinity\n' $real | bad hangs
 (head -c 18 $published/gemma4edge; printf '\xff\xff'; tail -c +21 $published/gemma4edge) | bad wrong-machine # a processor that nobody emulates
 
 check "ansible-lint, production profile" ansible-lint --offline --nocolor --profile production ansible
@@ -72,6 +72,9 @@ check "it starts at boot" machine systemctl is-enabled gemma4edge
 check "second run" playbook
 second=$changed
 check "it changed nothing ($second)" [ "$second" = changed=0 ]
+
+check "a machine that is away is a failure" fails playbook --limit all --check
+check "and does not keep the others from their turn" says "^target +: ok=[1-9].*failed=0"
 
 before=$(pid) files=$(installed)
 variables "{$bath, \"gemma4edge_mqtt_password\":\"hunter2-not-to-be-seen\"}"
@@ -101,6 +104,7 @@ for binary in serves-not hangs; do
   variables "{$kitchen, \"gemma4edge_published\":\"$work/$binary\", \"gemma4edge_start_timeout\":20}"
   check "a binary that is fine and $binary fails" fails playbook
   check "and says what was done" says "target runs what it ran before"
+  check "and what the service said" says "no luck today"
   check "binary and configuration are rolled back, the service answers" rolled_back
   before=$(pid)
 done

@@ -83,6 +83,7 @@ check "and starts another" within 60 eval 'is SubState running && ! is MainPID '
 machine systemctl stop gemma4edge
 configure '{ "Mqtt": { "Node": "fleet" } }'
 check "a wrong configuration does not start" fails machine systemctl start gemma4edge
+check "and is an error in the journal" within 30 eval 'machine journalctl --no-pager -u gemma4edge -p err -o cat | grep -q "^gemma4edge: Mqtt:Node"'
 check "and is not tried again" eval 'is ActiveState failed && is ExecMainStatus 2 && is NRestarts 0'
 
 # A broker with passwords, which comes up after the service.
@@ -100,6 +101,12 @@ check "it answers there" answers --node mine --broker mqtt://127.0.0.1:1884 --us
 machine systemctl stop mosquitto-test
 check "a broker that is lost is no failure" within 30 is StatusText "idle; connecting to mqtt://127.0.0.1:1884"
 
+mkdir "$work/foreign"
+cp "$published/install.sh" "$work/foreign/"
+(head -c 18 "$published/gemma4edge"; printf '\xff\xff'; tail -c +21 "$published/gemma4edge") >"$work/foreign/gemma4edge" # a processor that nobody has
+chmod 755 "$work/foreign/gemma4edge"
+check "install.sh refuses a binary for another machine" fails machine "$work/foreign/install.sh"
+check "and leaves the one that is there" machine gemma4edge version
 check "install.sh --uninstall" machine "$published/install.sh" --uninstall
 check "nothing runs, nothing is left but the configuration" machine sh -c '! systemctl cat gemma4edge && [ ! -e /usr/local/bin/gemma4edge ] && [ -e /etc/gemma4edge/conf.d/20-test.json ]'
 
