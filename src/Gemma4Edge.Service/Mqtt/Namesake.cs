@@ -34,7 +34,7 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
     {
         try
         {
-            using IMqttClient client = new MqttClientFactory().CreateMqttClient();
+            using IMqttClient client = BrokerConnection.NewClient();
             await ConnectAsync(client, cancellation).ConfigureAwait(false);
             if (Other is null)
             {

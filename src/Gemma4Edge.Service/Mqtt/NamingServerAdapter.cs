@@ -1,5 +1,3 @@
-using System.Net;
-using System.Security.Cryptography.X509Certificates;
 using MQTTnet.Adapter;
 using MQTTnet.Diagnostics.Logger;
 using MQTTnet.Formatter;
@@ -23,7 +21,7 @@ internal sealed class NamingServerAdapter : IMqttServerAdapter
     /// <inheritdoc/>
     public Task StartAsync(MqttServerOptions options, IMqttNetLogger logger)
     {
-        _tcp.ClientHandler = channel => ClientHandler is { } handle ? handle(new Channel(channel)) : Task.CompletedTask;
+        _tcp.ClientHandler = channel => ClientHandler is { } handle ? handle(new WatchedChannel(channel, packet => Name(packet, channel))) : Task.CompletedTask;
         return _tcp.StartAsync(options, logger);
     }
 
@@ -33,41 +31,11 @@ internal sealed class NamingServerAdapter : IMqttServerAdapter
     /// <inheritdoc/>
     public void Dispose() => _tcp.Dispose();
 
-    private sealed class Channel(IMqttChannelAdapter inner) : IMqttChannelAdapter
+    private static void Name(MqttPacket packet, IMqttChannelAdapter channel)
     {
-        public long BytesReceived => inner.BytesReceived;
-
-        public long BytesSent => inner.BytesSent;
-
-        public X509Certificate2 ClientCertificate => inner.ClientCertificate;
-
-        public EndPoint RemoteEndPoint => inner.RemoteEndPoint;
-
-        public EndPoint LocalEndPoint => inner.LocalEndPoint;
-
-        public bool IsSecureConnection => inner.IsSecureConnection;
-
-        public MqttPacketFormatterAdapter PacketFormatterAdapter => inner.PacketFormatterAdapter;
-
-        public Task ConnectAsync(CancellationToken cancellationToken) => inner.ConnectAsync(cancellationToken);
-
-        public Task DisconnectAsync(CancellationToken cancellationToken) => inner.DisconnectAsync(cancellationToken);
-
-        public async Task<MqttPacket> ReceivePacketAsync(CancellationToken cancellationToken)
+        if (packet is MqttConnectPacket { CleanSession: true } connect && string.IsNullOrEmpty(connect.ClientId) && channel.PacketFormatterAdapter.ProtocolVersion != MqttProtocolVersion.V500)
         {
-            MqttPacket packet = await inner.ReceivePacketAsync(cancellationToken).ConfigureAwait(false);
-            if (packet is MqttConnectPacket { CleanSession: true } connect && string.IsNullOrEmpty(connect.ClientId) && PacketFormatterAdapter.ProtocolVersion != MqttProtocolVersion.V500)
-            {
-                connect.ClientId = NewClientId;
-            }
-
-            return packet;
+            connect.ClientId = NewClientId;
         }
-
-        public void ResetStatistics() => inner.ResetStatistics();
-
-        public Task SendPacketAsync(MqttPacket packet, CancellationToken cancellationToken) => inner.SendPacketAsync(packet, cancellationToken);
-
-        public void Dispose() => inner.Dispose();
     }
 }

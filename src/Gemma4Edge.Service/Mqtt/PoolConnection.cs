@@ -21,7 +21,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
     private const string Sender = "pool";
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
     private readonly SubscriptionProbe _probe = new();
-    private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
+    private readonly IMqttClient _client = BrokerConnection.NewClient();
     private readonly Channel<bool> _look = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ReconnectDelay _delay = new(TimeProvider.System);

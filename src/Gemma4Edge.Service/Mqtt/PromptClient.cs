@@ -34,7 +34,7 @@ public sealed class PromptClient : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(broker);
         string clientId = $"gemma4edge-client-{Guid.NewGuid():N}";
         string replyTopic = $"gemma4edge/reply/{clientId}";
-        IMqttClient mqtt = new MqttClientFactory().CreateMqttClient();
+        IMqttClient mqtt = BrokerConnection.NewClient();
         try
         {
             var client = new PromptClient(mqtt, broker, replyTopic);
