@@ -50,6 +50,10 @@ public static class Failures
     public static GenerationFailure NoMemory(string why) =>
         new(FailureCode.NoMemory, $"The machine is short of memory: {why}.", "Send it again later; end other programs, or give the model a smaller Model:Context.");
 
+    /// <summary>The answer is there, but the broker does not take it.</summary>
+    public static GenerationFailure CannotBePublished(string why) =>
+        new(FailureCode.Internal, $"The answer is complete but could not be published: {why}.", "Raise the broker's limit (max_packet_size in mosquitto.conf), or ask for less with max_tokens.");
+
     /// <summary>The line is full.</summary>
     public static GenerationFailure QueueFull(int capacity) =>
         new(FailureCode.QueueFull, $"All {capacity} places of the queue are taken.", "Send the request again in a moment.");

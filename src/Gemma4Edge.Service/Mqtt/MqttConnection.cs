@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text;
 using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
@@ -21,23 +20,7 @@ internal sealed partial class MqttConnection(
     /// <summary>The user property of CONNECT that tells the embedded broker its own process.</summary>
     public const string InstanceProperty = "gemma4edge-instance";
 
-    /// <summary>Deliveries that the broker may have under way at once.</summary>
-    private const ushort ReceiveMaximum = 32;
-
-    /// <summary>Larger packets are not delivered: beyond this even the refusal would cost too much memory.</summary>
-    private const uint MaximumPacketBytes = 4 << 20;
-
-    /// <summary>Connections that one message may cost: a broker that dies takes a few with it, one that refuses the message every one. With growing delays it is minutes.</summary>
-    private const int AttemptsPerMessage = 10;
-
-    private bool CanPublish => (outbox.IsConnected && _client.IsConnected) || _namesake.Guest is { IsConnected: true };
-
-    private static readonly TimeSpan s_away = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan s_again = TimeSpan.FromSeconds(1);
-
-    /// <summary>How long after it has connected the node waits for others to do so as well.</summary>
-    private static readonly TimeSpan s_return = TimeSpan.FromMinutes(1);
-    private readonly IMqttClient _client = new MqttClientFactory().CreateMqttClient();
+    private readonly IMqttClient _client = BrokerConnection.NewClient();
     private readonly SubscriptionProbe _probe = new();
     private readonly SemaphoreSlim _lost = new(0);
     private readonly CancellationTokenSource _stopping = new();
@@ -47,11 +30,10 @@ internal sealed partial class MqttConnection(
 
     private readonly ReconnectDelay _delay = new(TimeProvider.System);
     private readonly Namesake _namesake = new(options, topics, log);
+    private readonly OutboxPublisher _publisher = new(outbox, log);
     private volatile bool _thrownOut;
-    private volatile MqttClientDisconnectReason _lossReason;
     private long _reconnects;
     private long _connection;
-    private long _connectedAt;
 
     /// <summary>Where Home Assistant says that it has come up; null = nobody wants to know.</summary>
     public string? StatusTopic { get; init; }
@@ -67,6 +49,9 @@ internal sealed partial class MqttConnection(
 
     /// <summary>Ends when it was stopped; faulted when something broke that is not the network.</summary>
     public Task Completion { get; private set; } = Task.CompletedTask;
+
+    /// <summary>The connection to publish on; null = there is none now.</summary>
+    private IMqttClient? Way => _namesake.Guest ?? (outbox.IsConnected ? _client : null);
 
     /// <summary>Under which name a node connects.</summary>
     public static string ClientIdOf(string node) => $"gemma4edge-{node}";
@@ -95,7 +80,7 @@ internal sealed partial class MqttConnection(
         MqttClientPublishResult result;
         try
         {
-            result = await PublishNowAsync(message, cancellation).ConfigureAwait(false);
+            result = await OutboxPublisher.PublishAsync(_namesake.Guest ?? _client, message, cancellation).ConfigureAwait(false);
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
         {
@@ -111,7 +96,7 @@ internal sealed partial class MqttConnection(
     /// <summary>Publishes what is left, then <paramref name="farewell"/>, and goes.</summary>
     public async Task StopAsync(OutboundMessage farewell, CancellationToken cancellation)
     {
-        while (!outbox.IsEmpty && CanPublish && !cancellation.IsCancellationRequested)
+        while (!outbox.IsEmpty && Way is { IsConnected: true } && !cancellation.IsCancellationRequested)
         {
             await Task.Delay(10, CancellationToken.None).ConfigureAwait(false);
         }
@@ -125,7 +110,7 @@ internal sealed partial class MqttConnection(
 
         try
         {
-            await SendAsync(farewell, cancellation).ConfigureAwait(false);
+            await _publisher.SendAsync(_client, farewell, cancellation).ConfigureAwait(false);
             await _client.DisconnectAsync(new MqttClientDisconnectOptions { SessionExpiryInterval = (uint)options.SessionExpirySeconds }, cancellation).ConfigureAwait(false);
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation) || e is OperationCanceledException)
@@ -145,7 +130,7 @@ internal sealed partial class MqttConnection(
     {
         try
         {
-            await (await Task.WhenAny(_broken.Task, PublishAsync(stopping), KeepConnectedAsync(stopping), answering).ConfigureAwait(false)).ConfigureAwait(false);
+            await (await Task.WhenAny(_broken.Task, _publisher.RunAsync(() => Way, stopping), KeepConnectedAsync(stopping), answering).ConfigureAwait(false)).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {
@@ -155,7 +140,7 @@ internal sealed partial class MqttConnection(
 
     private async Task ConnectAsync(CancellationToken cancellation)
     {
-        await BrokerConnection.ConnectAsync(_client, options.Address, ConnectOptions(), cancellation).ConfigureAwait(false);
+        _publisher.Connected(await BrokerConnection.ConnectAsync(_client, options.Address, ConnectOptions(), cancellation).ConfigureAwait(false));
         try
         {
             var subscriptions = new NodeSubscriptions(_client, _probe, options, topics, log);
@@ -165,14 +150,11 @@ internal sealed partial class MqttConnection(
                 await subscriptions.AddStatusAsync(StatusTopic, cancellation).ConfigureAwait(false);
             }
 
-            foreach (OutboundMessage message in announcement())
-            {
-                await SendAsync(message, cancellation).ConfigureAwait(false);
-            }
+            await _publisher.AnnounceAsync(_client, announcement(), cancellation).ConfigureAwait(false);
         }
         catch (BrokerUnavailableException)
         {
-            await SendAsync(new OutboundMessage(topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellation).ConfigureAwait(false);
+            await _publisher.SendAsync(_client, new OutboundMessage(topics.Availability, "offline"u8.ToArray()) { Retain = true }, cancellation).ConfigureAwait(false);
             throw;
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
@@ -180,7 +162,6 @@ internal sealed partial class MqttConnection(
             throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why. So it does when another process connects with the same Mqtt:Node.", e);
         }
 
-        Interlocked.Exchange(ref _connectedAt, Stopwatch.GetTimestamp());
         outbox.IsConnected = true;
         _delay.Connected();
     }
@@ -189,8 +170,6 @@ internal sealed partial class MqttConnection(
         .WithUserProperty(InstanceProperty, Encoding.UTF8.GetBytes(Instance))
         .WithCleanStart(false)
         .WithSessionExpiryInterval((uint)options.SessionExpirySeconds)
-        .WithReceiveMaximum(ReceiveMaximum)
-        .WithMaximumPacketSize(MaximumPacketBytes)
         .WithWillTopic(topics.Availability)
         .WithWillPayload("offline")
         .WithWillQualityOfServiceLevel(MqttQualityOfServiceLevel.AtLeastOnce)
@@ -233,77 +212,6 @@ internal sealed partial class MqttConnection(
         }
     }
 
-    private async Task PublishAsync(CancellationToken stopping)
-    {
-        while (true)
-        {
-            OutboundMessage message = await outbox.TakeAsync(stopping).ConfigureAwait(false);
-            bool isUnread = false;
-            for (int attempts = 0; ;)
-            {
-                if (!CanPublish)
-                {
-                    await Task.Delay(s_away, stopping).ConfigureAwait(false);
-                    continue;
-                }
-
-                if (_namesake.Guest is not null && message.Retain && message.Answered is null)
-                {
-                    break; // what the node tells about itself is the other's now
-                }
-
-                try
-                {
-                    isUnread = await SendAsync(message, stopping).ConfigureAwait(false) == MqttClientPublishReasonCode.NoMatchingSubscribers;
-                    break;
-                }
-                catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, stopping))
-                {
-                    await Task.Delay(s_away, stopping).ConfigureAwait(false); // the reason for the loss may come a little later
-                    attempts += e.GetBaseException() is TimeoutException ? 0 : BrokerConnection.IsFaultOfAPacket(_lossReason) ? AttemptsPerMessage / 2 : 1; // silence is no quarrel with the message
-                    if (attempts >= AttemptsPerMessage) // a message that the broker ends the connection for must not block the ones behind it
-                    {
-                        LogGivenUp(message.Topic, e.Message);
-                        break;
-                    }
-                }
-            }
-
-            if (isUnread && message is { AwaitsReader: true, Retain: false } && Stopwatch.GetElapsedTime(Interlocked.Read(ref _connectedAt)) < s_return)
-            {
-                _ = Task.Delay(s_again, stopping).ContinueWith(_ => outbox.Add(message), stopping, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
-            }
-            else
-            {
-                message.Answered?.Invoke();
-            }
-
-            outbox.Published();
-        }
-    }
-
-    private async Task<MqttClientPublishReasonCode> SendAsync(OutboundMessage message, CancellationToken cancellation)
-    {
-        MqttClientPublishResult result = await PublishNowAsync(message, cancellation).ConfigureAwait(false);
-        if (result.ReasonCode >= MqttClientPublishReasonCode.UnspecifiedError)
-        {
-            LogRefused(message.Topic, result.ReasonCode);
-        }
-
-        return result.ReasonCode;
-    }
-
-    private Task<MqttClientPublishResult> PublishNowAsync(OutboundMessage message, CancellationToken cancellation) => (_namesake.Guest ?? _client).PublishAsync(
-        new MqttApplicationMessage
-        {
-            Topic = message.Topic,
-            PayloadSegment = message.Payload,
-            CorrelationData = message.Correlation,
-            Retain = message.Retain,
-            QualityOfServiceLevel = message.AtLeastOnce ? MqttQualityOfServiceLevel.AtLeastOnce : MqttQualityOfServiceLevel.AtMostOnce,
-        },
-        cancellation);
-
     private Task OnReceivedAsync(MqttApplicationMessageReceivedEventArgs e)
     {
         e.AutoAcknowledge = false;
@@ -320,7 +228,7 @@ internal sealed partial class MqttConnection(
         return Task.CompletedTask;
     }
 
-    /// <summary>Answers the broker for what was taken, in order of receipt. The broker bounds how many wait here: <see cref="ReceiveMaximum"/>.</summary>
+    /// <summary>Answers the broker for what was taken, in order of receipt. The broker bounds how many wait here: the receive maximum.</summary>
     private async Task AnswerAsync(CancellationToken stopping)
     {
         while (true)
@@ -350,7 +258,7 @@ internal sealed partial class MqttConnection(
             outbox.IsConnected = false;
             Interlocked.Increment(ref _connection);
             _thrownOut = BrokerConnection.IsThrownOut(e);
-            _lossReason = e.Reason;
+            _publisher.Lost(e.Reason);
             if (e.Reason == MqttClientDisconnectReason.SessionTakenOver)
             {
                 LogTakenOver(options.Address, topics.Node);
@@ -374,12 +282,6 @@ internal sealed partial class MqttConnection(
 
     [LoggerMessage(EventId = 3, Level = LogLevel.Debug, Message = "{problem}")]
     private partial void LogStillAway(string problem);
-
-    [LoggerMessage(EventId = 4, Level = LogLevel.Error, Message = "A message on {topic} could not be published and is given up: {reason}")]
-    private partial void LogGivenUp(string topic, string reason);
-
-    [LoggerMessage(EventId = 5, Level = LogLevel.Warning, Message = "The broker refuses a message on {topic}: {code}")]
-    private partial void LogRefused(string topic, MqttClientPublishReasonCode code);
 
     [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "The broker could not be told that the node goes offline: {reason}")]
     private partial void LogFarewellFailed(string reason);

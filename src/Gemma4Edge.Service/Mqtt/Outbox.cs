@@ -16,6 +16,9 @@ internal sealed record OutboundMessage(string Topic, byte[] Payload)
     /// <summary>Where nobody has subscribed to its topic, and it is not kept there, it is published again for a while: its reader lost the broker as well, and may be on its way back.</summary>
     public bool AwaitsReader { get; init; }
 
+    /// <summary>Makes the payload that goes out where this one cannot; it is told why. Null = nothing does.</summary>
+    public Func<string, byte[]>? Instead { get; init; }
+
     /// <summary>Called when the broker has answered for it, also with a refusal.</summary>
     public Action? Answered { get; init; }
 }

@@ -165,10 +165,9 @@ public sealed class RestartTests : IDisposable
         }
 
         await using Outsider after = await Outsider.ConnectAsync(port, Outsider.Reply);
-        Assert.Equal(("running", "cancelled"), Failure(await after.NextJsonAsync(Outsider.Reply)));
-        MqttApplicationMessage reply = await after.NextAsync(Outsider.Reply);
-        Assert.Equal("waiting", Outsider.Json(reply).GetProperty("id").GetString());
-        Assert.Equal([1, 2], reply.CorrelationData);
+        MqttApplicationMessage[] replies = [await after.NextAsync(Outsider.Reply), await after.NextAsync(Outsider.Reply)];
+        Assert.Equal(["running", "waiting"], replies.Select(reply => Outsider.Json(reply).GetProperty("id").GetString()).Order());
+        Assert.Equal([1, 2], Assert.Single(replies, reply => Outsider.Json(reply).GetProperty("type").GetString() == "done").CorrelationData);
         Assert.Empty(await after.DrainAsync());
     }
 
