@@ -154,7 +154,7 @@ internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, Req
             Correlation = reply.Correlation,
             Retain = reply.Retain,
             AwaitsReader = IsRestarted,
-            Instead = problem => ErrorOf(Failures.CannotBePublished(problem) with { MayHaveActed = entry.Acted }),
+            Instead = problem => ErrorOf(entry.Acted ? Failures.CannotBePublished(problem).AfterActing() : Failures.CannotBePublished(problem)),
             Answered = () => ledger.Answer(entry),
         });
         state.RequestEnded(_id, result);
