@@ -145,12 +145,16 @@ public sealed class Doctor(SystemFiles files)
         long free;
         try
         {
-            StateFolder.TryWrite(state);
+            StateFolder.Check(state);
             free = new DriveInfo(StateFolder.Nearest(state)).AvailableFreeSpace;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return new("state", CheckStatus.Error, state, $"{e.Message} Name a folder in Store:State that the service's user can write to.");
+        }
+        catch (InvalidDataException e)
+        {
+            return new("state", CheckStatus.Error, state, e.Message);
         }
 
         string value = $"{state}, {ByteSize.Text(free)} free";

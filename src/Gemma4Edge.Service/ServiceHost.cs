@@ -60,10 +60,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
         {
             if (options.Store.State is { } state)
             {
-                StateFolder.TryWrite(state);
+                StateFolder.Check(state);
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
         {
             throw StateFolder.Unusable(options.Store.State, e);
         }

@@ -22,7 +22,7 @@ internal static class ConfigVerb
         {
             json,
         };
-        verb.Notes = "Files that are named are looked at too, of the model its header. Exit 0: serve would start with it; else the sentence that serve would end with, and its exit code.";
+        verb.Notes = "Files that are named are looked at too, of the model its header; a journal in the state directory is read and left as it is. Exit 0: serve would start with it; else the sentence that serve would end with, and its exit code.";
         var flags = new ServiceFlags(verb);
         verb.SetAction(parsed =>
         {

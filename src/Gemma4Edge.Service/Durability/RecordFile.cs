@@ -30,6 +30,7 @@ internal sealed class RecordFile : IDisposable
     /// <summary>Longest body.</summary>
     public const int MaxBodyBytes = 16 << 20;
 
+    private const int WouldBlock = 11; // EAGAIN: the lock is another's
     private const int HeaderBytes = 9;
     private static readonly byte[] s_magic = "G4EJRN01"u8.ToArray();
     private readonly string _path;
@@ -73,13 +74,7 @@ internal sealed class RecordFile : IDisposable
         try
         {
             Protect(file);
-            byte[] bytes = new byte[RandomAccess.GetLength(file)];
-            int count = 0;
-            for (int got; (got = RandomAccess.Read(file, bytes.AsSpan(count), count)) > 0; count += got)
-            {
-                // until the end
-            }
-
+            byte[] bytes = ReadAll(file);
             long length = Recover(path, bytes, read);
             cutBytes = bytes.Length - length;
             if (length == 0)
@@ -99,6 +94,21 @@ internal sealed class RecordFile : IDisposable
         {
             file.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Reads a file as <see cref="Open"/> would and leaves it as it is. One that a process has open passes: that process could read it.</summary>
+    /// <exception cref="IOException">The file cannot be read and written.</exception>
+    /// <exception cref="InvalidDataException">The file is something else.</exception>
+    public static void Check(string path, Action<byte, ReadOnlyMemory<byte>> read)
+    {
+        try
+        {
+            using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            Recover(path, ReadAll(file), read);
+        }
+        catch (IOException e) when (e.HResult == WouldBlock)
+        {
         }
     }
 
@@ -186,6 +196,18 @@ internal sealed class RecordFile : IDisposable
         _work.Release();
         _flusher.Join();
         _file.Dispose();
+    }
+
+    private static byte[] ReadAll(SafeFileHandle file)
+    {
+        byte[] bytes = new byte[RandomAccess.GetLength(file)];
+        int count = 0;
+        for (int got; (got = RandomAccess.Read(file, bytes.AsSpan(count), count)) > 0; count += got)
+        {
+            // until the end
+        }
+
+        return bytes;
     }
 
     /// <summary>Reads whole records and returns where they end; 0 = not even the magic is whole.</summary>

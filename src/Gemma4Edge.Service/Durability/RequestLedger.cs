@@ -66,6 +66,19 @@ internal sealed class RequestLedger : IDisposable
         }
     }
 
+    /// <summary>Reads the journal of a state directory, if there is one, as a start would, and leaves it as it is.</summary>
+    /// <exception cref="IOException">It cannot be read and written.</exception>
+    /// <exception cref="InvalidDataException">It is no journal.</exception>
+    public static void Check(string stateDirectory)
+    {
+        string path = Path.Combine(stateDirectory, FileName);
+        if (Path.Exists(path))
+        {
+            using var trial = new RequestLedger(null, TimeProvider.System);
+            RecordFile.Check(path, (kind, body) => trial.Restore(path, (RecordKind)kind, body));
+        }
+    }
+
     /// <summary>Bytes that the journal ended with and that were no whole record.</summary>
     public long CutBytes { get; }
 

@@ -16,10 +16,11 @@ internal static class StateFolder
         return folder;
     }
 
-    /// <summary>Fails where <c>serve</c> would fail to make the folder or to write in it: tried with a file that is gone at once.</summary>
+    /// <summary>Fails where <c>serve</c> would fail to make the folder, to write in it (tried with a file that is gone at once), or to read the journal in it.</summary>
     /// <exception cref="IOException">Nothing can be made there.</exception>
     /// <exception cref="UnauthorizedAccessException">This user may not write there.</exception>
-    public static void TryWrite(string state)
+    /// <exception cref="InvalidDataException">The journal in it is none, or damaged.</exception>
+    public static void Check(string state)
     {
         string folder = Nearest(state);
         try
@@ -30,6 +31,8 @@ internal static class StateFolder
         {
             throw new IOException($"Nothing can be made in {folder}.", e);
         }
+
+        RequestLedger.Check(state);
     }
 
     /// <summary>What <c>serve</c> and <c>config check</c> say where it cannot be used.</summary>
