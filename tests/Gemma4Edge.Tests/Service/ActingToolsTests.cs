@@ -167,7 +167,7 @@ public class ActingToolsTests
     {
         var log = new ListLogger<ActingToolsTests>();
         using var metrics = new EngineMetrics("scripted");
-        List<string> outcomes = [];
+        List<string> outcomes = []; // and the error.type
         using var listener = new MeterListener { InstrumentPublished = (instrument, self) => { if (instrument.Name == "gen_ai.execute_tool.duration") { self.EnableMeasurementEvents(instrument); } } };
         listener.SetMeasurementEventCallback<double>((_, _, tags, _) => outcomes.Add(string.Join(' ', tags.ToArray().Select(tag => tag.Value))));
         listener.Start();
@@ -198,7 +198,7 @@ public class ActingToolsTests
                 $"Tool set_light, request a5: dry_run: {Act}",
             ],
             log.Lines);
-        Assert.Equal(["set_light ok", "set_light failed", "set_light unknown", "set_light refused", "set_light dry_run"], outcomes);
+        Assert.Equal(["set_light ok", "set_light failed failed", "set_light unknown unknown", "set_light refused refused", "set_light dry_run"], outcomes);
     }
 
     [Fact]

@@ -22,6 +22,7 @@ internal sealed class ScriptedModel : IDisposable
     public ScriptedModel(int capacity = 16)
     {
         var metrics = new EngineMetrics("scripted");
+        metrics.Observe(MetricTable.KvBytes, () => 4096);
         var queue = new RequestQueue(capacity, metrics);
         Served = new ServedModel(queue, metrics, new NodeInfo { Model = "scripted", Context = 1024, Kernel = "none", Threads = 1 })
         {
