@@ -52,11 +52,7 @@ internal sealed class Bench
     /// <exception cref="CommandException">The plan needs a longer context than there is.</exception>
     public static BenchResult Run(EngineOptions options, BenchPlan plan, Terminal terminal)
     {
-        if (options.Context == 0)
-        {
-            options = options with { Context = Math.Max(plan.Prefill.Max(), (plan.Contexts?.Max() ?? LongContext) + plan.Tokens) };
-        }
-
+        options = options with { ContextUnlessAsked = Math.Max(plan.Prefill.Max(), (plan.Contexts?.Max() ?? LongContext) + plan.Tokens) };
         long start = Stopwatch.GetTimestamp();
         using InferenceEngine engine = InferenceEngine.Open(options);
         double loadMs = Stopwatch.GetElapsedTime(start).TotalMilliseconds;

@@ -112,6 +112,7 @@ internal static class CommandLine
         CommandException e => (e.ExitCode, e.Message),
         ModelFileException or InvalidDataException => (ExitCode.BadModelFile, failure.Message), // the latter: weights that compute no numbers
         ConversionException e => (ExitCode.Failed, e.Message),
+        ContextLengthException e => (ExitCode.WrongUsage, $"--context is {e.Context}: {e.Message}"),
         KvFormatException or HeadModeException or ActivationFormatException => (ExitCode.WrongUsage, failure.Message),
         OperationCanceledException when interrupted.IsCancellationRequested => (ExitCode.Interrupted, "Interrupted."),
         ConfigurationException e => (ExitCode.WrongUsage, e.Message),

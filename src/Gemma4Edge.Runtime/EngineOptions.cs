@@ -7,9 +7,6 @@ namespace Gemma4Edge.Runtime;
 /// <summary>How a model is loaded and run.</summary>
 public sealed record EngineOptions
 {
-    /// <summary>Context that is used where nobody asks for one, in tokens (or the model's own, if that is shorter).</summary>
-    public const int DefaultContext = 4096;
-
     /// <summary>Most prompt tokens that go through the network at once, where nobody asks for another number.</summary>
     public const int DefaultPrefillChunk = 128;
 
@@ -19,8 +16,11 @@ public sealed record EngineOptions
     /// <summary>Compute threads; 0 = one for each core that the process may use.</summary>
     public int Threads { get; init; }
 
-    /// <summary>Longest sequence in tokens; 0 = <see cref="DefaultContext"/>.</summary>
+    /// <summary>Longest sequence in tokens; 0 = <see cref="ContextUnlessAsked"/>.</summary>
     public int Context { get; init; }
+
+    /// <summary>Longest sequence where nobody asks for one, in tokens (or the model's own, if that is shorter).</summary>
+    public int ContextUnlessAsked { get; init; } = 4096;
 
     /// <summary>Instruction set of the kernels; null = the best of this CPU.</summary>
     public string? Kernel { get; init; }
@@ -42,4 +42,14 @@ public sealed record EngineOptions
 
     /// <summary>Which form of the chat template; null = by the model's shape.</summary>
     public TemplateForm? Form { get; init; }
+
+    /// <summary>Longest sequence with a model, in tokens.</summary>
+    /// <exception cref="ContextLengthException">More was asked for than the model was made for.</exception>
+    public int ContextWith(Gemma4Config config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return Context > config.MaxPositionEmbeddings ? throw new ContextLengthException(Context, config.MaxPositionEmbeddings)
+            : Context > 0 ? Context
+            : Math.Min(ContextUnlessAsked, config.MaxPositionEmbeddings);
+    }
 }

@@ -21,8 +21,7 @@ public sealed class InferenceEngine : IDisposable
         Activations = options.Activations;
         KvCache.Check(Config, Kv);
         BytesPerToken = model.BytesPerTokenWith(options.Head);
-        int wanted = options.Context > 0 ? options.Context : EngineOptions.DefaultContext;
-        Context = Math.Min(wanted, Config.MaxPositionEmbeddings);
+        Context = options.ContextWith(Config);
         _prefillChunk = Math.Min(options.PrefillChunk, Context);
         Form = options.Form ?? model.TemplateForm;
         GenerationDefaults generation = model.Generation;
@@ -94,6 +93,7 @@ public sealed class InferenceEngine : IDisposable
 
     /// <summary>Opens a model.</summary>
     /// <exception cref="ModelFileException">The file is not a model that can be run.</exception>
+    /// <exception cref="ContextLengthException">The model was made for less context.</exception>
     /// <exception cref="KvFormatException">The model cannot keep keys and values in that format.</exception>
     /// <exception cref="ActivationFormatException">No matrix of the model can be multiplied with the activations asked for.</exception>
     /// <exception cref="HeadModeException">The model's head cannot be computed in two stages.</exception>

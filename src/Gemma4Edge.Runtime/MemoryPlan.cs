@@ -27,12 +27,13 @@ public sealed record MemoryPlan(int Context, KvCacheFormat Kv, long OwnBytes, lo
     /// <param name="isKvFree">The KV format may be chosen.</param>
     /// <param name="sessions">Conversations that are kept; requests without one share one more.</param>
     /// <param name="budgetBytes">What it must fit into.</param>
+    /// <exception cref="ContextLengthException">The model was made for less context.</exception>
     /// <exception cref="InsufficientMemoryException">Nothing fits; the message has the numbers.</exception>
     public static MemoryPlan Choose(LoadedModel model, EngineOptions options, bool isKvFree, int sessions, long budgetBytes)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
-        int context = Math.Min(options.Context > 0 ? options.Context : EngineOptions.DefaultContext, model.Config.MaxPositionEmbeddings);
+        int context = options.ContextWith(model.Config);
         while (true)
         {
             MemoryPlan plan = Of(model, options, context, options.Kv, sessions);

@@ -286,6 +286,10 @@ public sealed partial class ServiceHost : IAsyncDisposable
         {
             return open();
         }
+        catch (ContextLengthException e)
+        {
+            throw new ConfigurationException($"Model:Context is {e.Context}: {e.Message}", e);
+        }
         catch (KvFormatException e)
         {
             throw new ConfigurationException($"Model:Kv is '{model.Kv}': {e.Message}", e);

@@ -38,8 +38,8 @@ internal static class LogitsVerb
             }
 
             int[] ids = ParseIds(parsed.GetRequiredValue(tokens));
-            EngineOptions engineOptions = options.Read(parsed, parsed.GetRequiredValue(model)) with { PrefillChunk = parsed.GetValue(chunk) };
-            using InferenceEngine engine = InferenceEngine.Open(engineOptions.Context == 0 ? engineOptions with { Context = ids.Length } : engineOptions);
+            EngineOptions engineOptions = options.Read(parsed, parsed.GetRequiredValue(model)) with { PrefillChunk = parsed.GetValue(chunk), ContextUnlessAsked = ids.Length };
+            using InferenceEngine engine = InferenceEngine.Open(engineOptions);
             CheckIds(ids, engine);
             if (parsed.GetValue(all) && engineOptions.Head == HeadMode.TwoStage)
             {

@@ -30,6 +30,7 @@ public sealed class ConfigTests
     [InlineData("""{"Tools":{"Path":"CONFIG"}}""", 2, "tool")]
     [InlineData("""{"Model":{"Path":"CONFIG"}}""", 3, "CONFIG")]
     [InlineData("""{"Model":{"KvLayers":["77=f32"]}}""", 2, "77")]
+    [InlineData("""{"Model":{"Context":1025}}""", 2, "Model:Context is 1025: this model was made for at most 1024 tokens")]
     [InlineData("""{"Model":{"MemoryBudget":"1MiB"}}""", 5, "the memory budget is 1.05 MB")]
     public async Task Check_EndsAsServeWould(string json, int code, string named)
     {

@@ -55,6 +55,16 @@ public sealed class ExitCodeTests
     }
 
     [Fact]
+    public async Task ContextThatTheModelWasNotMadeFor_Is2_AndNamesBoth()
+    {
+        CliResult result = await TestCli.RunAsync("run", TestData.DemoModel, "Hello", "--context", "1025");
+
+        Assert.Equal((2, ""), (result.Code, result.Output));
+        Assert.Contains("--context is 1025: this model was made for at most 1024 tokens", result.Error, StringComparison.Ordinal);
+        Assert.Equal(0, (await TestCli.RunAsync("run", TestData.DemoModel, "Hello", "--context", "1024", "--max-tokens", "1")).Code);
+    }
+
+    [Fact]
     public async Task TokenOutsideTheVocabulary_Is2_AndNamesIt()
     {
         CliResult result = await TestCli.RunAsync("logits", TestData.Path("oracle/tiny-a-q4_0.gguf"), "--tokens", "1 512");
