@@ -33,7 +33,7 @@ public sealed class FleetVerbTests
         Assert.Equal((0, ""), (table.Code, table.Error));
         Assert.Equal(3, table.Lines.Length);
         Assert.Matches("^attic +offline( +-)+$", table.Lines[1]);
-        Assert.Matches($"^kitchen +online +{NodeInfo.ProgramVersion} .* idle +0 .*MB", table.Lines[2]);
+        Assert.Matches($"^kitchen +online +{NodeInfo.ProgramVersion} .* idle +0 .*[MG]B", table.Lines[2]);
     }
 
     [Fact]
