@@ -9,4 +9,7 @@ public sealed class BrokerUnavailableException(string broker, string reason, str
 
     /// <summary>The broker is there, but its rules stand in the way: waiting does not help.</summary>
     internal bool IsRefusal { get; init; }
+
+    /// <summary>The broker had let the client in, and then closed the connection.</summary>
+    internal bool IsBrokenOff { get; init; }
 }

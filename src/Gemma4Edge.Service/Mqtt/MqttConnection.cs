@@ -63,8 +63,21 @@ internal sealed partial class MqttConnection(
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
         _client.DisconnectedAsync += OnDisconnectedAsync;
         Task answering = AnswerAsync(_stopping.Token); // already now: a broker whose deliveries wait for answers delivers no probe
-        await ConnectAsync(cancellation).ConfigureAwait(false);
-        LogConnected(options.Address);
+        try
+        {
+            await ConnectAsync(cancellation).ConfigureAwait(false);
+            LogConnected(options.Address);
+        }
+        catch (BrokerUnavailableException e) when (e.IsBrokenOff)
+        {
+            if (!await _namesake.IsOnlineAsync(cancellation).ConfigureAwait(false))
+            {
+                throw;
+            }
+
+            _lost.Release(); // started, and waits for its turn
+        }
+
         if (options.PasswordFile is not null && !options.Address.Tls && !options.Address.IsLoopback)
         {
             LogReadable(options.Address);
@@ -159,7 +172,7 @@ internal sealed partial class MqttConnection(
         }
         catch (Exception e) when (BrokerConnection.IsNetworkFailure(e, cancellation))
         {
-            throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why. So it does when another process connects with the same Mqtt:Node.", e);
+            throw new BrokerUnavailableException(options.Address.ToString(), e.Message, "It broke off while the node subscribed; its log says why. So it does when another process connects with the same Mqtt:Node.", e) { IsBrokenOff = true };
         }
 
         outbox.IsConnected = true;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using Microsoft.Extensions.Logging;
 using MQTTnet;
@@ -11,15 +12,20 @@ namespace Gemma4Edge.Service.Mqtt;
 /// </remarks>
 internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, ILogger log)
 {
+    private const string Nameless = "of an earlier version";
     private const int LooksBeforeItIsGone = 2; // it may be on its way back
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(4);
     private static readonly TimeSpan s_announcement = TimeSpan.FromSeconds(1);
     private volatile IMqttClient? _guest;
+    private long _sign;
     private volatile string? _online;
     private volatile string? _announced;
 
     /// <summary>This process: its machine, and what no other has.</summary>
     public string Instance { get; } = $"{MqttOptions.NodeOf(Environment.MachineName[..Math.Min(Environment.MachineName.Length, 50)])}-{Guid.NewGuid().ToString("N")[..8]}";
+
+    /// <summary>How long one that is online may send nothing, not even telemetry: it may be no more than a message that the broker has kept over a power cut.</summary>
+    public TimeSpan Silence { get; init; } = TimeSpan.FromMinutes(1);
 
     /// <summary>Connected while the node stands back, under another name: what it has let in before, it still answers.</summary>
     public IMqttClient? Guest => _guest;
@@ -27,10 +33,38 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
     /// <summary>Whom the node stands back for; null = nobody.</summary>
     public string? StandsBackFor => _guest is null ? null : Other;
 
-    private string? Other => _online == "online" && _announced != Instance ? _announced ?? "a process that does not tell" : null;
+    private string? Other => _online == "online" && _announced != Instance ? _announced ?? Nameless : null;
+
+    /// <summary>Whether another process is online; false also where it cannot be told.</summary>
+    public async Task<bool> IsOnlineAsync(CancellationToken cancellation)
+    {
+        bool isOnline = false;
+        await LookAsync(_ => Task.FromResult(isOnline = true), cancellation).ConfigureAwait(false);
+        return isOnline;
+    }
 
     /// <summary>Looks whether another process is online, and returns when none is, or when it cannot be told.</summary>
-    public async Task WaitUntilGoneAsync(CancellationToken cancellation)
+    public Task WaitUntilGoneAsync(CancellationToken cancellation) => LookAsync(
+        async client =>
+        {
+            string other = Other ?? Nameless;
+            LogStandsBack(other, topics.Node, options.Address);
+            _guest = client;
+            Interlocked.Exchange(ref _sign, Stopwatch.GetTimestamp());
+            for (int gone = 0; gone < LooksBeforeItIsGone && Stopwatch.GetElapsedTime(Interlocked.Read(ref _sign)) < Silence; gone = Other is null ? gone + 1 : 0)
+            {
+                await DelayAsync(s_look, cancellation).ConfigureAwait(false);
+                await client.PingAsync(cancellation).ConfigureAwait(false);
+            }
+
+            LogGone(other, topics.Node);
+        },
+        cancellation);
+
+    private static Task DelayAsync(TimeSpan most, CancellationToken cancellation) => Task.Delay(most * (0.5 + (Random.Shared.NextDouble() / 2)), cancellation);
+
+    /// <summary>Runs <paramref name="whenOnline"/> if another process is online, with a connection that hears of it.</summary>
+    private async Task LookAsync(Func<IMqttClient, Task> whenOnline, CancellationToken cancellation)
     {
         try
         {
@@ -38,20 +72,12 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
             await ConnectAsync(client, cancellation).ConfigureAwait(false);
             if (Other is null)
             {
-                await Task.Delay(s_announcement * (0.5 + (Random.Shared.NextDouble() / 2)), cancellation).ConfigureAwait(false); // it may just have come
+                await DelayAsync(s_announcement, cancellation).ConfigureAwait(false); // it may just have come
             }
 
-            if (Other is { } other)
+            if (Other is not null)
             {
-                LogStandsBack(other, topics.Node, options.Address);
-                _guest = client;
-                for (int gone = 0; gone < LooksBeforeItIsGone; gone = Other is null ? gone + 1 : 0)
-                {
-                    await Task.Delay(s_look * (0.5 + (Random.Shared.NextDouble() / 2)), cancellation).ConfigureAwait(false);
-                    await client.PingAsync(cancellation).ConfigureAwait(false);
-                }
-
-                LogGone(other, topics.Node);
+                await whenOnline(client).ConfigureAwait(false);
             }
 
             await client.DisconnectAsync(new MqttClientDisconnectOptions(), cancellation).ConfigureAwait(false);
@@ -81,13 +107,21 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
         };
         MqttClientOptions connect = BrokerConnection.Options(options.Address, $"gemma4edge-{topics.Node}-{Instance}", options.Credentials).WithCleanStart().WithSessionExpiryInterval(0).Build();
         await BrokerConnection.ConnectAsync(client, options.Address, connect, cancellation).ConfigureAwait(false);
-        await client.SubscribeAsync(topics.Info, cancellationToken: cancellation).ConfigureAwait(false);
-        await client.SubscribeAsync(topics.Availability, cancellationToken: cancellation).ConfigureAwait(false);
+        foreach (string topic in (string[])[topics.Info, topics.Availability, topics.State, topics.Telemetry])
+        {
+            await client.SubscribeAsync(topic, cancellationToken: cancellation).ConfigureAwait(false);
+        }
+
         await probe.PassAsync(client, topics.InboundProbes[^1], cancellation).ConfigureAwait(false);
     }
 
     private void Note(InboundMessage message)
     {
+        if (!message.Retained)
+        {
+            Interlocked.Exchange(ref _sign, Stopwatch.GetTimestamp());
+        }
+
         if (message.Topic == topics.Availability)
         {
             _online = System.Text.Encoding.UTF8.GetString(message.Payload.Span);

@@ -1,6 +1,9 @@
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Tests.Service.Systemd;
+using Microsoft.Extensions.Logging.Abstractions;
+using MQTTnet;
+using MQTTnet.Formatter;
 
 namespace Gemma4Edge.Tests.Service;
 
@@ -51,6 +54,44 @@ public sealed class NamesakeTests
         Assert.Equal("offline", Outsider.Text(await watcher.NextAsync("availability")));
     }
 
+    /// <summary>The other one comes back before the node has said that it is online: the node starts nevertheless, and waits for its turn.</summary>
+    [Fact]
+    public async Task NodeThatIsPushedOutWhileItStarts_StandsBack()
+    {
+        using var broker = new Mosquitto();
+        using var listener = new NotifyListener();
+        using IMqttClient other = new MqttClientFactory().CreateMqttClient();
+        MqttClientOptions options = new MqttClientOptionsBuilder().WithTcpServer("127.0.0.1", broker.Port).WithProtocolVersion(MqttProtocolVersion.V500).WithClientId(MqttConnection.ClientIdOf("kitchen")).Build();
+        await other.ConnectAsync(options, TestContext.Current.CancellationToken);
+        await AnnounceAsync(other);
+        other.DisconnectedAsync += async _ =>
+        {
+            await other.ConnectAsync(options);
+            await AnnounceAsync(other);
+        };
+        await using TestNode node = await TestNode.StartAsync(broker, systemd: listener.Notifier);
+        Assert.Equal("STATUS=idle; stands back: attic-1 is online as kitchen", await listener.NextAsync("STATUS=idle; stands back", s_patience));
+    }
+
+    /// <summary>What a broker has kept of a node that is no more must not keep another off for ever.</summary>
+    [Fact]
+    public async Task NamesakeThatNeverStirs_IsNotWaitedFor()
+    {
+        using var broker = new Mosquitto();
+        await using (Outsider dead = await Outsider.ConnectAsync(broker.Port))
+        {
+            await AnnounceAsync(dead.Client);
+        }
+
+        var namesake = new Namesake(new MqttOptions { Broker = $"mqtt://127.0.0.1:{broker.Port}" }, new NodeTopics("kitchen"), NullLogger.Instance) { Silence = TimeSpan.FromSeconds(6) };
+        Assert.True(await namesake.IsOnlineAsync(TestContext.Current.CancellationToken));
+        Task waiting = namesake.WaitUntilGoneAsync(TestContext.Current.CancellationToken);
+        await Task.Delay(3000, TestContext.Current.CancellationToken);
+        Assert.Equal("attic-1", namesake.StandsBackFor);
+        await waiting.WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        Assert.Null(namesake.StandsBackFor);
+    }
+
     /// <summary>Its broker hands the node everything by itself: a second one would do it all again.</summary>
     [Fact]
     public async Task EmbeddedBroker_LetsNobodyElseInAsItsNode()
@@ -62,6 +103,12 @@ public sealed class NamesakeTests
         await using Outsider outsider = await Outsider.ConnectAsync(node.Port, Outsider.Reply);
         await outsider.PublishAsync("request", """{"id":"a","prompt":"hi"}""", Outsider.Reply);
         Assert.Equal("done", (await outsider.NextJsonAsync()).GetProperty("type").GetString());
+    }
+
+    private static async Task AnnounceAsync(IMqttClient client)
+    {
+        await client.PublishStringAsync("gemma4edge/kitchen/info", """{"version":"0.1.0","node":"kitchen","instance":"attic-1"}""", retain: true);
+        await client.PublishStringAsync("gemma4edge/kitchen/availability", "online", retain: true);
     }
 
     private static async Task<int> SendAsync(Outsider outsider, CancellationToken enough)
