@@ -4,6 +4,7 @@
     tests/soak/service.py soak BINARY [--minutes 30] [--clients 3]      requests, errors, memory at start and end, p50 and p95 of the first token
     tests/soak/service.py overhead BINARY [--requests 100]              a round trip over MQTT against the same prompt through `run`
     tests/soak/service.py journal BINARY [--requests 100] [--state DIR] the same round trips with a state directory and without, in turn
+    tests/soak/service.py restart BINARY [--model MODEL]                first token with nothing kept, in a new conversation, and after SIGKILL
 
 Needs mosquitto and python3-paho-mqtt. Prints a Markdown row for each figure; exits 1 if a request was lost.
 """
@@ -75,13 +76,13 @@ def wait_for(condition, seconds=60):
 
 
 @contextlib.contextmanager
-def node(binary, port, state=None, extra=None):
+def node(binary, port, state=None, extra=None, model=MODEL):
     environment = dict(os.environ, GEMMA4EDGE__Mqtt__Node=NODE, GEMMA4EDGE__Sampling__Temperature="0", GEMMA4EDGE__Tools__Path=os.path.join(MODEL, "tools"),
                        GEMMA4EDGE__Model__System=json.load(open(os.path.join(MODEL, "home.json")))["system"], **(extra or {}))
     environment.pop("STATE_DIRECTORY", None)
     if state:
         environment["GEMMA4EDGE__Store__State"] = state
-    process = subprocess.Popen([binary, "serve", "--model", MODEL, "--broker", f"mqtt://127.0.0.1:{port}"], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([binary, "serve", "--model", model, "--broker", f"mqtt://127.0.0.1:{port}"], env=environment, stderr=subprocess.DEVNULL)
     try:
         client = Client(port)
         client.wait_online()
@@ -229,18 +230,38 @@ def journal(arguments):
     return 0
 
 
+def restart(arguments):
+    for kept in ("4", "0"):
+        with mosquitto() as port, tempfile.TemporaryDirectory() as state:
+            row = []
+            for life in range(2):
+                with node(arguments.binary, port, state, {"GEMMA4EDGE__Store__Prefixes": kept}, arguments.model) as process:
+                    client = Client(port)
+                    for session in ("one", "another")[:2 - life]:
+                        _, final = client.ask("turn on the kitchen light", session=session, max_tokens=8, deadline_ms=600_000)
+                        if final is None or final["type"] != "done":
+                            sys.exit(f"service.py: no answer: {final}")
+                        row.append(f"{final['timings']['ttft_ms']:.0f} ms ({final['usage']['cached']} of {final['usage']['input']} tokens cached)")
+                        time.sleep(1)  # it is written when the answer is out
+                    client.close()
+                    process.kill()
+                    process.wait()
+            print(f"| `Store:Prefixes` {kept}: first token of the first conversation, of a new one, of the first after SIGKILL | {', '.join(row)} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["soak", "overhead", "journal"])
+    parser.add_argument("what", choices=["soak", "overhead", "journal", "restart"])
     parser.add_argument("binary")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--state", default=None)
+    parser.add_argument("--model", default=MODEL)
     arguments = parser.parse_args()
     arguments.binary = os.path.abspath(arguments.binary)
     print("| figure | |\n|---|---|")
-    sys.exit({"soak": soak, "overhead": overhead, "journal": journal}[arguments.what](arguments))
+    sys.exit({"soak": soak, "overhead": overhead, "journal": journal, "restart": restart}[arguments.what](arguments))
 
 
 if __name__ == "__main__":
