@@ -38,6 +38,28 @@ public sealed class ChatSession
         _tools = [];
     }
 
+    /// <summary>Computes the system text and tools that a request and others like it will begin with, and keeps them, unless they are kept already.</summary>
+    /// <exception cref="OperationCanceledException">Cancelled; what is done is used by the next request.</exception>
+    internal void Prepare(PromptRequest request, CancellationToken cancellation)
+    {
+        (List<int> ids, int systemTurn) = Render([new ChatMessage(ChatRole.User, "")], request.System, request.Tools ?? [], request.Think);
+        ReadOnlySpan<int> beginning = CollectionsMarshal.AsSpan(ids)[..systemTurn];
+        if (_engine.Prefixes is not { } prefixes || beginning.Length is 0 || beginning.Length >= _engine.Context || !prefixes.Lacks(beginning))
+        {
+            return;
+        }
+
+        _cache.TryTruncate(0);
+        _engine.Model.PrefetchPerLayerRows(beginning);
+        while (_cache.Length < beginning.Length)
+        {
+            ReadOnlySpan<int> chunk = beginning[_cache.Length..Math.Min(beginning.Length, _cache.Length + _engine.Transformer.MaxChunk)];
+            _engine.Transformer.Forward(chunk, _cache, LogitRows.None, cancellation);
+        }
+
+        prefixes.Take(_cache);
+    }
+
     /// <summary>Answers one request: prefill of what is new, then token after token until the model stops. Calls of tools that act are run, and the model goes on with their results.</summary>
     /// <param name="request">What is asked. The session keeps its messages, system text and tools.</param>
     /// <param name="sink">Hears everything but the end, which is the caller's to tell.</param>

@@ -12,6 +12,7 @@ public sealed class InferenceWorker : IDisposable
     private readonly EngineMetrics _metrics;
     private readonly int _maxSessions;
     private readonly CancellationTokenSource _stopping = new();
+    private readonly CancellationTokenSource _disturbed = new(); // while it prepares
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private readonly LinkedList<(string Name, ChatSession Session)> _sessions = new(); // most recently used first
@@ -38,6 +39,9 @@ public sealed class InferenceWorker : IDisposable
     /// <summary>Ends when the worker was stopped; faulted when something broke that no request can be blamed for.</summary>
     public Task Completion => _completion.Task;
 
+    /// <summary>A request like those to come, for <see cref="ChatSession.Prepare"/> before the first of them; null = nothing is known of them. Set before <see cref="Start"/>.</summary>
+    public PromptRequest? Expected { get; set; }
+
     /// <summary>Starts taking requests.</summary>
     public void Start() => _thread.Start();
 
@@ -62,7 +66,8 @@ public sealed class InferenceWorker : IDisposable
     /// <summary>Stops: the running request ends as cancelled, those that wait stay in the queue.</summary>
     public void Dispose()
     {
-        _stopping.Cancel(); // not disposed: it has no timer and no wait handle, and stopping twice must do no harm
+        _stopping.Cancel(); // these are not disposed: they have no timer and no wait handle, and stopping twice must do no harm
+        _disturbed.Cancel();
         if (_thread.IsAlive)
         {
             _thread.Join();
@@ -84,6 +89,7 @@ public sealed class InferenceWorker : IDisposable
     {
         try
         {
+            Prepare();
             while (true)
             {
                 QueuedRequest next = _queue.Take(_stopping.Token);
@@ -110,6 +116,35 @@ public sealed class InferenceWorker : IDisposable
         {
             _completion.SetException(broken);
         }
+    }
+
+    /// <summary>Computes what the prompts to come begin with, until one comes.</summary>
+    private void Prepare()
+    {
+        if (Expected is null)
+        {
+            return;
+        }
+
+        _queue.Added += _disturbed.Cancel;
+        try
+        {
+            if (_queue.Count == 0)
+            {
+                _nameless.Prepare(Expected, _disturbed.Token);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // whoever came goes on from where it stopped
+        }
+        finally
+        {
+            _queue.Added -= _disturbed.Cancel;
+        }
+
+        _engine.Park();
+        _engine.Prefixes?.Write();
     }
 
     private void Answer(QueuedRequest queued)

@@ -67,6 +67,9 @@ public sealed class RequestQueue : IDisposable
     /// <summary>Whether a request is being worked on.</summary>
     public bool Busy => Volatile.Read(ref _running) is not null;
 
+    /// <summary>A request has come in; raised on the thread that added it.</summary>
+    internal event Action? Added;
+
     /// <summary>How often the compute thread has come for work.</summary>
     public long Looks => Interlocked.Read(ref _looks);
 
@@ -90,6 +93,7 @@ public sealed class RequestQueue : IDisposable
         }
 
         _available.Release();
+        Added?.Invoke();
     }
 
     /// <summary>Cancels every request with that id (null = all): waiting ones end here and now, the running one at its next look.</summary>

@@ -66,6 +66,43 @@ public sealed class InferenceWorkerTests : IDisposable
     }
 
     [Fact]
+    public async Task WhatRequestsWillBeginWith_IsPrepared()
+    {
+        const string System = "Smart home with these areas: kitchen, hallway, office.";
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("prefixes-");
+        _engine.Prefixes = new PrefixStore(folder.FullName, 1, _engine, problem => Assert.Fail(problem));
+        _worker.Expected = Request("", "") with { System = System };
+        _worker.Start();
+        for (int attempts = 0; attempts < 6000 && folder.GetFiles("*.prefix").Length == 0; attempts++)
+        {
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        }
+
+        RecordingSink sink = Add("hello", request => request with { System = System, Session = "new" });
+        await All(sink);
+        Assert.InRange(sink.CachedTokens, 10, sink.PromptTokens - 5);
+        folder.Delete(recursive: true);
+    }
+
+    /// <summary>4000 tokens take a second or more; who comes meanwhile is answered at once, and nothing half done is kept.</summary>
+    [Fact]
+    public async Task Preparing_GivesWay()
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("prefixes-");
+        using InferenceEngine engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Context = 4096, PrefillChunk = 16, Threads = 1 });
+        engine.Prefixes = new PrefixStore(folder.FullName, 1, engine, problem => Assert.Fail(problem));
+        using var worker = new InferenceWorker(engine, _queue, _metrics, maxSessions: 1) { Expected = Request("", "") with { System = string.Join(' ', Enumerable.Repeat("kitchen", 4000)) } };
+        worker.Start();
+        SpinWait.SpinUntil(() => engine.Transformer.LayersRun > 0, TimeSpan.FromMinutes(1));
+        RecordingSink sink = Add("hello");
+        await All(sink);
+        Assert.NotEmpty(sink.Result!.Text);
+        worker.Dispose();
+        Assert.Empty(folder.GetFiles());
+        folder.Delete(recursive: true);
+    }
+
+    [Fact]
     public async Task AnOverlongPrompt_IsToldSo_AndTheNextGoesOn()
     {
         RecordingSink big = Add(string.Join(' ', Enumerable.Repeat("kitchen", 600)));
