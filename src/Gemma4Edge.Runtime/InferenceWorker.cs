@@ -16,7 +16,9 @@ public sealed class InferenceWorker : IDisposable
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private readonly LinkedList<(string Name, ChatSession Session)> _sessions = new(); // most recently used first
+    private readonly HashSet<(string? Name, long After)> _clears = []; // of conversations that requests wait for; After = the number of the last request that came before
     private readonly ChatSession _nameless;
+    private long _begun; // number of the request that has got its session last
 
     /// <summary>Makes the worker; <see cref="Start"/> starts its thread.</summary>
     /// <param name="engine">The model. Only this worker may use it from now on.</param>
@@ -45,20 +47,18 @@ public sealed class InferenceWorker : IDisposable
     /// <summary>Starts taking requests.</summary>
     public void Start() => _thread.Start();
 
-    /// <summary>Forgets one conversation, or all of them (null). A request that is running ends undisturbed, on a session that nobody finds again.</summary>
+    /// <summary>Forgets one conversation, or all of them (null). A request that is running ends undisturbed, on a session that nobody finds again; one that waits came before and still belongs to the conversation.</summary>
     public void ClearSessions(string? name)
     {
         lock (_sessions)
         {
-            for (LinkedListNode<(string Name, ChatSession)>? node = _sessions.First; node is not null;)
+            if (_queue.Holds(name, after: _begun))
             {
-                LinkedListNode<(string Name, ChatSession)>? next = node.Next;
-                if (name is null || node.Value.Name == name)
-                {
-                    _sessions.Remove(node);
-                }
-
-                node = next;
+                _clears.Add((name, _queue.Added));
+            }
+            else
+            {
+                Forget(name);
             }
         }
     }
@@ -160,7 +160,7 @@ public sealed class InferenceWorker : IDisposable
         GenerationResult result;
         try
         {
-            ChatSession session = SessionOf(request);
+            ChatSession session = SessionOf(queued);
             result = session.Generate(request, queued.Sink, either.Token);
             _metrics.RequestFinished(result, _engine.Transformer.WinnerRanks);
         }
@@ -210,9 +210,23 @@ public sealed class InferenceWorker : IDisposable
         queued.Sink.OnFailed(failure);
     }
 
-    private ChatSession SessionOf(PromptRequest request)
+    private void Forget(string? name)
     {
-        if (request.Session is not { } name)
+        for (LinkedListNode<(string Name, ChatSession)>? node = _sessions.First; node is not null;)
+        {
+            LinkedListNode<(string Name, ChatSession)>? next = node.Next;
+            if (name is null || node.Value.Name == name)
+            {
+                _sessions.Remove(node);
+            }
+
+            node = next;
+        }
+    }
+
+    private ChatSession SessionOf(QueuedRequest queued)
+    {
+        if (queued.Request.Session is not { } name)
         {
             _nameless.Clear();
             return _nameless;
@@ -220,6 +234,13 @@ public sealed class InferenceWorker : IDisposable
 
         lock (_sessions)
         {
+            _begun = queued.Number;
+            foreach ((string? Name, long After) clear in _clears.Where(clear => clear.After < queued.Number).ToArray())
+            {
+                Forget(clear.Name);
+                _clears.Remove(clear);
+            }
+
             LinkedListNode<(string Name, ChatSession Session)>? node = _sessions.First;
             while (node is not null && node.Value.Name != name)
             {

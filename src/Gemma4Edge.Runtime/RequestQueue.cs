@@ -16,6 +16,9 @@ public sealed class QueuedRequest(PromptRequest request, ITokenSink sink) : IDis
     /// <summary>Fires when somebody cancels the request.</summary>
     public CancellationToken Cancellation => _cancellation.Token;
 
+    /// <summary>Its place among all that were added, from 1.</summary>
+    internal long Number { get; set; }
+
     internal void Cancel() => _cancellation.Cancel();
 
     /// <inheritdoc/>
@@ -35,6 +38,7 @@ public sealed class RequestQueue : IDisposable
     private readonly Timer _deadlines;
     private QueuedRequest? _running;
     private long _looks;
+    private long _added;
 
     /// <summary>Makes an empty line.</summary>
     /// <param name="capacity">Most requests that may wait.</param>
@@ -88,12 +92,34 @@ public sealed class RequestQueue : IDisposable
         ArgumentNullException.ThrowIfNull(request);
         lock (_waiting)
         {
+            request.Number = ++_added;
             _waiting.AddLast(request);
             WatchDeadlines();
         }
 
         _available.Release();
         Added?.Invoke();
+    }
+
+    /// <summary>Number of the request that was added last.</summary>
+    internal long Added
+    {
+        get
+        {
+            lock (_waiting)
+            {
+                return _added;
+            }
+        }
+    }
+
+    /// <summary>Whether a request of that session (null = of any) is here whose number is above <paramref name="after"/>.</summary>
+    internal bool Holds(string? session, long after)
+    {
+        lock (_waiting)
+        {
+            return _waiting.Append(_running).Any(one => one?.Number > after && one.Request.Session is { } own && (session is null || own == session));
+        }
     }
 
     /// <summary>Cancels every request with that id (null = all): waiting ones end here and now, the running one at its next look.</summary>

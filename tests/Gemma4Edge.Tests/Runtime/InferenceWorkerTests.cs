@@ -184,6 +184,25 @@ public sealed class InferenceWorkerTests : IDisposable
         }
     }
 
+    /// <summary>A conversation is cleared for the requests that come after, not for those that wait already.</summary>
+    [Theory]
+    [InlineData("a")]
+    [InlineData(null)]
+    public async Task Clearing_DividesTheRequestsThatWait(string? cleared)
+    {
+        RecordingSink first = InA(), second = InA();
+        _worker.ClearSessions(cleared);
+        _worker.ClearSessions("b");
+        RecordingSink third = InA(), fourth = InA();
+        _worker.Start();
+        await All(first, second, third, fourth);
+        Assert.Equal(first.PromptTokens, third.PromptTokens);
+        Assert.Equal(second.PromptTokens, fourth.PromptTokens);
+        Assert.True(first.PromptTokens < second.PromptTokens);
+
+        RecordingSink InA() => Add("hello", r => r with { Session = "a" });
+    }
+
     [Fact]
     public async Task Stopping_InterruptsTheRunningRequest()
     {
