@@ -54,7 +54,7 @@ public sealed class InferenceWorker : IDisposable
         {
             if (_queue.Holds(name, after: _begun))
             {
-                _clears.Add((name, _queue.Added));
+                _clears.Add((name, _queue.LastNumber));
             }
             else
             {

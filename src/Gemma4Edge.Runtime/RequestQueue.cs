@@ -38,7 +38,7 @@ public sealed class RequestQueue : IDisposable
     private readonly Timer _deadlines;
     private QueuedRequest? _running;
     private long _looks;
-    private long _added;
+    private long _lastNumber;
 
     /// <summary>Makes an empty line.</summary>
     /// <param name="capacity">Most requests that may wait.</param>
@@ -92,7 +92,7 @@ public sealed class RequestQueue : IDisposable
         ArgumentNullException.ThrowIfNull(request);
         lock (_waiting)
         {
-            request.Number = ++_added;
+            request.Number = ++_lastNumber;
             _waiting.AddLast(request);
             WatchDeadlines();
         }
@@ -102,13 +102,13 @@ public sealed class RequestQueue : IDisposable
     }
 
     /// <summary>Number of the request that was added last.</summary>
-    internal long Added
+    internal long LastNumber
     {
         get
         {
             lock (_waiting)
             {
-                return _added;
+                return _lastNumber;
             }
         }
     }
