@@ -4,6 +4,7 @@ using System.CommandLine.Parsing;
 using Gemma4Edge.Cli.Verbs;
 using Gemma4Edge.Model;
 using Gemma4Edge.Model.ModelFile;
+using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Mqtt;
@@ -38,10 +39,16 @@ internal static class CommandLine
         catch (Exception e)
         {
             (int code, string message) = Explain(e, terminal.Interrupted);
+            message = Printable.Line(message.ReplaceLineEndings(" "));
             terminal.Error.WriteLine($"gemma4edge: {message}");
             if (parsed.GetValue(verbose))
             {
                 terminal.Error.WriteLine(e);
+            }
+
+            if (WantsJson(parsed))
+            {
+                WriteError(terminal, code, message);
             }
 
             return code;
@@ -86,8 +93,7 @@ internal static class CommandLine
         if (parsed.Errors.Count > 0)
         {
             string command = string.Join(' ', Path(parsed.CommandResult));
-            string problem = parsed.UnmatchedTokens is [string unknown, ..] ? $"'{unknown}' is not known here." : parsed.Errors[0].Message;
-            throw CommandException.WrongUsage($"{problem} '{command} --help' shows how it is used.");
+            throw CommandException.WrongUsage($"{ProblemOf(parsed)} '{command} --help' shows how it is used.");
         }
 
         var configuration = new InvocationConfiguration
@@ -107,6 +113,47 @@ internal static class CommandLine
         }
     }
 
+    /// <summary>What is wrong with the words of a command line, in one sentence.</summary>
+    private static string ProblemOf(ParseResult parsed)
+    {
+        Command command = parsed.CommandResult.Command;
+        if (parsed.UnmatchedTokens is [string unknown, ..])
+        {
+            IEnumerable<Option> options = command.Options.Concat(parsed.RootCommandResult.Command.Options.Where(option => option.Recursive));
+            IEnumerable<string> known = options.Select(option => option.Name).Concat(command.Subcommands.Select(verb => verb.Name));
+            return $"'{unknown}' is not known here{(Suggestion.For(unknown, known) is { } meant ? $"; did you mean '{meant}'?" : ".")}";
+        }
+
+        string[] missing = [.. command.Arguments.Where(argument => argument.Arity.MinimumNumberOfValues > 0 && parsed.GetResult(argument) is not { Tokens.Count: > 0 }).Select(argument => argument.Name)];
+        return command.Subcommands.Count > 0 ? $"A command is missing; expected one of {string.Join(", ", command.Subcommands.Select(verb => verb.Name))}."
+            : missing.Length > 0 ? $"{string.Join(" and ", missing)} {(missing.Length == 1 ? "is" : "are")} missing."
+            : parsed.Errors[0].Message;
+    }
+
+    private static bool WantsJson(ParseResult parsed) =>
+        parsed.CommandResult.Command.Options.OfType<Option<bool>>().FirstOrDefault(option => option.Name == "--json") is { } json && parsed.GetValue(json);
+
+    /// <summary>The one object on Out where a verb has come to none.</summary>
+    private static void WriteError(Terminal terminal, int code, string message)
+    {
+        try
+        {
+            JsonOutput.WriteObject(terminal.Out, json =>
+            {
+                json.WriteString("type", "error");
+                json.WriteStartObject("error");
+                json.WriteString("message", message);
+                json.WriteEndObject();
+                json.WriteNumber("exit_code", code);
+            });
+            terminal.Out.Flush();
+        }
+        catch (IOException)
+        {
+            // nobody reads it, or the disk is full: Error has said it
+        }
+    }
+
     private static (int Code, string Message) Explain(Exception failure, CancellationToken interrupted) => failure switch
     {
         CommandException e => (e.ExitCode, e.Message),
@@ -121,7 +168,7 @@ internal static class CommandLine
         InsufficientMemoryException e => (ExitCode.NoMemoryOrDisk, e.Message),
         OutOfMemoryException => (ExitCode.NoMemoryOrDisk, "The memory of this machine does not suffice: choose a smaller --context or a smaller model."),
         IOException e when e.HResult == NoSpaceLeft => (ExitCode.NoMemoryOrDisk, $"{e.Message.TrimEnd('.')}. Free some space and run it again."),
-        IOException or UnauthorizedAccessException => (ExitCode.Failed, failure.Message),
+        IOException or UnauthorizedAccessException => (ExitCode.Failed, $"{failure.Message.TrimEnd('.')}. Check the path, and that this user may read or write there."),
         _ => (ExitCode.Failed, $"{failure.Message} This is a fault of the program: run it again with --verbose and report what it prints."),
     };
 }

@@ -29,18 +29,18 @@ internal sealed class ConsoleSink(Terminal terminal, Func<ToolCall, string?>? pr
             EndLine();
         }
 
-        Write(delta, thought: false);
+        Write(terminal.Shown(delta), thought: false);
     }
 
     /// <inheritdoc/>
-    public void OnThought(string delta) => Write(terminal.Dim(delta), thought: true);
+    public void OnThought(string delta) => Write(terminal.Dim(terminal.Shown(delta)), thought: true);
 
     /// <inheritdoc/>
     public void OnToolCall(ToolCall toolCall)
     {
         EndLine();
         _prefill.Dispose();
-        terminal.Out.WriteLine(terminal.Accent(Describe(toolCall)));
+        terminal.Out.WriteLine(terminal.Accent(terminal.Shown(Describe(toolCall))));
         if (problemOf?.Invoke(toolCall) is { } problem)
         {
             ShowResult(problem, ok: false, dryRun: false);
@@ -115,7 +115,7 @@ internal sealed class ConsoleSink(Terminal terminal, Func<ToolCall, string?>? pr
         }
 
         EndLine();
-        terminal.Out.WriteLine(terminal.Dim($"  {(ok ? "" : "error: ")}{text}{(dryRun ? " (dry run)" : "")}"));
+        terminal.Out.WriteLine(terminal.Dim(terminal.Shown($"  {(ok ? "" : "error: ")}{text}{(dryRun ? " (dry run)" : "")}")));
     }
 
     private void Write(string text, bool thought)

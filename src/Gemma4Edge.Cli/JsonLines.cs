@@ -10,11 +10,7 @@ internal static class JsonLines
     /// <exception cref="CommandException">The file is not there, a line is no JSON object, or <paramref name="parse"/> threw a FormatException.</exception>
     public static IEnumerable<T> Read<T>(string path, Func<JsonElement, T> parse)
     {
-        if (!File.Exists(path))
-        {
-            throw CommandException.Failed($"{path} does not exist: give a file with one JSON object a line.");
-        }
-
+        InputFile.Expect(path, "a file with one JSON object a line");
         return ReadLines();
 
         IEnumerable<T> ReadLines()

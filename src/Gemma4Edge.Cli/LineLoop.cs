@@ -22,8 +22,7 @@ internal static class LineLoop
                 terminal.Stream(terminal.Bold("> "));
             }
 
-            // ReadLine knows no cancellation: after Ctrl-C it is left waiting, and the process ends without it
-            string? line = await Task.Run(terminal.In.ReadLine).WaitAsync(terminal.Interrupted).ConfigureAwait(false);
+            string? line = await terminal.ReadLineAsync().ConfigureAwait(false);
             if (line is null)
             {
                 return;

@@ -1,4 +1,5 @@
 using System.Text;
+using Gemma4Edge.Model.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace Gemma4Edge.Cli;
@@ -8,8 +9,6 @@ namespace Gemma4Edge.Cli;
 internal sealed class Terminal(TextReader input, TextWriter output, TextWriter error, CancellationToken interrupted)
 {
     private static readonly UTF8Encoding s_utf8 = new(encoderShouldEmitUTF8Identifier: false); // whatever the locale says
-
-    public TextReader In { get; } = input;
 
     public TextWriter Out { get; } = output;
 
@@ -24,6 +23,9 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
     /// <summary>Whether <see cref="Out"/> understands colours.</summary>
     public bool HasColour { get; private init; }
 
+    /// <summary>Whether <see cref="Out"/> is a screen, which obeys control characters; a file or another program gets the text as it is.</summary>
+    public bool IsScreen { get; init; }
+
     /// <summary>Whether a line on <see cref="Error"/> can be drawn over.</summary>
     public bool CanRedraw { get; private init; }
 
@@ -33,11 +35,15 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
         {
             IsInteractive = !Console.IsInputRedirected && !Console.IsOutputRedirected,
             HasColour = !Console.IsOutputRedirected && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")),
+            IsScreen = !Console.IsOutputRedirected,
             CanRedraw = !Console.IsErrorRedirected,
         };
 
     /// <summary>The same, with nobody reading <see cref="Out"/>.</summary>
-    public Terminal WithoutOutput() => new(In, TextWriter.Null, Error, Interrupted) { CanRedraw = CanRedraw };
+    public Terminal WithoutOutput() => new(input, TextWriter.Null, Error, Interrupted) { CanRedraw = CanRedraw };
+
+    /// <summary>Text of a model or of another node, as it may go to <see cref="Out"/>.</summary>
+    public string Shown(string text) => IsScreen ? Printable.Lines(text) : text;
 
     public string Bold(string text) => Paint("1", text);
 
@@ -45,12 +51,23 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
 
     public string Accent(string text) => Paint("36", text);
 
+    /// <summary>The next line of the input; null = it has ended.</summary>
+    /// <exception cref="OperationCanceledException">Ctrl-C.</exception>
+    public Task<string?> ReadLineAsync() => UnlessInterrupted(input.ReadLine);
+
+    /// <summary>All that is left of the input.</summary>
+    /// <exception cref="OperationCanceledException">Ctrl-C.</exception>
+    public Task<string> ReadToEndAsync() => UnlessInterrupted(input.ReadToEnd);
+
     /// <summary>Writes a part of a streamed answer so that it is seen at once.</summary>
     public void Stream(string text)
     {
         Out.Write(text);
         Out.Flush();
     }
+
+    // a reader knows no cancellation: after Ctrl-C it is left waiting, and the process ends without it
+    private Task<T> UnlessInterrupted<T>(Func<T> read) => Task.Run(read).WaitAsync(Interrupted);
 
     private string Paint(string code, string text) => HasColour ? $"\e[{code}m{text}\e[0m" : text;
 

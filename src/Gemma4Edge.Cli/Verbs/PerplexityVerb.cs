@@ -26,6 +26,7 @@ internal static class PerplexityVerb
         verb.SetAction(parsed =>
         {
             string textPath = parsed.GetRequiredValue(file);
+            InputFile.Expect(textPath, "a text file, UTF-8");
             string text = File.ReadAllText(textPath);
             EngineOptions engineOptions = options.Read(parsed, parsed.GetRequiredValue(model));
             if (engineOptions.Head == HeadMode.TwoStage)

@@ -30,16 +30,17 @@ internal static class RunVerb
         var sampling = new SamplingFlags(verb);
         verb.Options.Add(json);
         var options = new ModelFlags(verb);
-        verb.SetAction(parsed =>
+        verb.SetAction(async (parsed, _) =>
         {
-            using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
             string text = parsed.GetRequiredValue(prompt);
+            text = text == "-" ? await terminal.ReadToEndAsync().ConfigureAwait(false) : text;
+            using InferenceEngine engine = InferenceEngine.Open(options.Read(parsed, parsed.GetRequiredValue(model)));
             IReadOnlyList<ToolDefinition> declared = parsed.GetValue(tools) is { } file ? ToolFiles.Load(file) : [];
             var check = new CallCheck(declared, terminal.Error.WriteLine);
             var request = new PromptRequest
             {
                 Id = "run",
-                Prompt = text == "-" ? terminal.In.ReadToEnd() : text,
+                Prompt = text,
                 System = parsed.GetValue(system),
                 Tools = declared,
                 Sampling = sampling.Read(parsed, engine.DefaultSampling),

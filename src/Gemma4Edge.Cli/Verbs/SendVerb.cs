@@ -48,8 +48,9 @@ internal static class SendVerb
         verb.SetAction(async (parsed, _) =>
         {
             string text = parsed.GetRequiredValue(prompt);
+            text = text == "-" ? await terminal.ReadToEndAsync().ConfigureAwait(false) : text;
             await using PromptClient client = await PromptClient.ConnectAsync(broker.Address(parsed), broker.Credentials(parsed), terminal.Interrupted).ConfigureAwait(false);
-            var request = new OutgoingRequest(text == "-" ? terminal.In.ReadToEnd() : text) { Stream = true };
+            var request = new OutgoingRequest(text) { Stream = true };
             var silence = TimeSpan.FromSeconds(parsed.GetValue(timeout));
             using var sink = new ConsoleSink(terminal);
             JsonElement last = default;

@@ -24,13 +24,14 @@ internal static class TokenizeVerb
         {
             model, text, idsOnly, specials,
         };
-        verb.SetAction(parsed =>
+        verb.SetAction(async (parsed, _) =>
         {
             GemmaTokenizer tokenizer = LoadedModel.OpenTokenizer(parsed.GetRequiredValue(model));
             List<int> ids = [];
-            foreach (string line in parsed.GetValue(text) is { } one ? [one] : Lines(terminal.In))
+            string? given = parsed.GetValue(text);
+            string? line = given ?? await terminal.ReadLineAsync().ConfigureAwait(false);
+            while (line is not null)
             {
-                terminal.Interrupted.ThrowIfCancellationRequested();
                 ids.Clear();
                 tokenizer.Encode(line, parsed.GetValue(specials), ids);
                 if (parsed.GetValue(idsOnly))
@@ -41,17 +42,11 @@ internal static class TokenizeVerb
                 {
                     WritePieces(terminal.Out, tokenizer, ids);
                 }
+
+                line = given is null ? await terminal.ReadLineAsync().ConfigureAwait(false) : null;
             }
         });
         return verb;
-    }
-
-    private static IEnumerable<string> Lines(TextReader input)
-    {
-        while (input.ReadLine() is { } line)
-        {
-            yield return line;
-        }
     }
 
     private static void WritePieces(TextWriter output, GemmaTokenizer tokenizer, List<int> ids)
