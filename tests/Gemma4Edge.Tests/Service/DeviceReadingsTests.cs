@@ -48,6 +48,30 @@ public sealed class DeviceReadingsTests
         Assert.Equal(new MemoryLimits(2L << 30, (2048L - 1800 + 1500) << 20), MemoryLimits.Read(pi.Files));
     }
 
+    [Theory]
+    [InlineData(0.001, 10)]
+    [InlineData(0.2, 40)]
+    [InlineData(5, 60)]
+    public void PagesThatTakeLongToCount_AreCountedLessOften(double seconds, double period)
+    {
+        using var nothing = new MadeMachine();
+        var time = new FakeTime();
+        long count = 0;
+        var device = new DeviceMonitor(
+            nothing.Files,
+            () =>
+            {
+                time.Advance(TimeSpan.FromSeconds(seconds));
+                return new MappedResidency(++count, null);
+            },
+            time);
+        Assert.Equal(1, device.Residency.WeightsBytes);
+        time.Advance(TimeSpan.FromSeconds(period - 0.1));
+        Assert.Equal(1, device.Residency.WeightsBytes);
+        time.Advance(TimeSpan.FromSeconds(0.1));
+        Assert.Equal(2, device.Residency.WeightsBytes);
+    }
+
     [Fact]
     public void MadeFiles_StandInFrontOfTheMachinesOwn()
     {
