@@ -68,7 +68,7 @@ public sealed record MemoryPlan(int Context, KvCacheFormat Kv, long OwnBytes, lo
         int chunk = Math.Min(options.PrefillChunk, context);
         long cache = KvCache.BytesOf(config, kv, context, chunk) + (context * sizeof(int));
         long own = RuntimeBytes + (BytesPerVocabularyEntry * config.VocabSize) + Gemma4Transformer.BytesOf(config, chunk)
-            + ((sessions + 2) * cache); // one more than there are conversations: a cache that grows has its old and its new rows for a moment
+            + ((sessions + 2) * cache); // one more than there are conversations: a cache that grows has its old and its new rows until the worker gives them back
         return new MemoryPlan(context, kv, own, model.BytesPerTokenWith(options.Head));
     }
 

@@ -162,6 +162,20 @@ public sealed class InferenceWorkerTests : IDisposable
     }
 
     [Fact]
+    public async Task SessionThatGoes_GivesItsMemoryBackAtOnce()
+    {
+        const int Sessions = 22;
+        _worker.Start();
+        int before = GC.CollectionCount(GC.MaxGeneration);
+        for (int session = 0; session < Sessions; session++)
+        {
+            await All(Add("hello", r => r with { Session = $"s{session}", MaxTokens = 1 }));
+        }
+
+        Assert.True(GC.CollectionCount(GC.MaxGeneration) - before >= Sessions - 2, "A cache that nobody holds stays in memory until the collector looks at it.");
+    }
+
+    [Fact]
     public async Task Sessions_AreKept_LeastRecentlyUsedGoesFirst()
     {
         _worker.Start();
