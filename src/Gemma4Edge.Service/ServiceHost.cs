@@ -152,8 +152,9 @@ public sealed partial class ServiceHost : IAsyncDisposable
 
         if (options.Http.Enabled) // before the bridge: who watches shall see that the broker is missing
         {
+            var pulse = new ComputePulse(served, TimeProvider.System);
             builder.Services.AddHostedService(services => new HttpPort(
-                options.Http, options.Mqtt.Node, served.Metrics.Reader, () => new Readiness(ModelMapped: true, served.HasAnswered, services.GetRequiredService<MqttBridge>().Outbox.IsConnected)));
+                options.Http, options.Mqtt.Node, served.Metrics.Reader, () => new Readiness(ModelMapped: true, served.HasAnswered, pulse.Beats, services.GetRequiredService<MqttBridge>().Outbox.IsConnected)));
         }
 
         // started in this order, stopped in the reverse: the bridge still tells how the worker's last request ended

@@ -62,11 +62,11 @@ public sealed class HttpPortTests
         int port = Mosquitto.FreePort();
         using var broker = new Mosquitto();
         await using TestNode node = await StartAsync(port, broker);
-        Assert.Equal((HttpStatusCode.OK, """{"ready":true,"model_mapped":true,"self_test":true,"broker":true}"""), await TextAsync(port, "/readyz"));
+        Assert.Equal((HttpStatusCode.OK, """{"ready":true,"model_mapped":true,"self_test":true,"compute":true,"broker":true}"""), await TextAsync(port, "/readyz"));
 
         broker.Kill();
         await UntilAsync(async () => (await TextAsync(port, "/readyz")).Status == HttpStatusCode.ServiceUnavailable);
-        Assert.Equal((HttpStatusCode.ServiceUnavailable, """{"ready":false,"model_mapped":true,"self_test":true,"broker":false}"""), await TextAsync(port, "/readyz"));
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, """{"ready":false,"model_mapped":true,"self_test":true,"compute":true,"broker":false}"""), await TextAsync(port, "/readyz"));
         Assert.Equal((HttpStatusCode.OK, "ok\n"), await TextAsync(port, "/healthz"));
 
         broker.Start();
@@ -84,6 +84,48 @@ public sealed class HttpPortTests
         Assert.Equal((HttpStatusCode.MethodNotAllowed, "GET, HEAD"), (post.StatusCode, string.Join(", ", post.Content.Headers.Allow)));
         using HttpResponseMessage head = await s_http.SendAsync(new HttpRequestMessage(HttpMethod.Head, $"http://127.0.0.1:{port}/healthz"), TestContext.Current.CancellationToken);
         Assert.Equal((HttpStatusCode.OK, 3L), (head.StatusCode, head.Content.Headers.ContentLength));
+    }
+
+    [Theory]
+    [InlineData("GET /healthz HTTP/1.1\r\nHost: x\r\n")] // the head never ends
+    [InlineData("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")] // nothing follows
+    public async Task ClientsThatKeepEveryPlace_LoseThem_AndOthersAreServed(string sent)
+    {
+        int port = Mosquitto.FreePort();
+        await using TestNode node = await StartAsync(port);
+        List<TcpClient> clients = [];
+        for (int i = 0; i < 64; i++)
+        {
+            clients.Add(new TcpClient("127.0.0.1", port));
+            await clients[^1].GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(sent), TestContext.Current.CancellationToken);
+        }
+
+        using var http = new HttpClient(); // without connections of before
+        long start = Stopwatch.GetTimestamp();
+        await UntilAsync(async () =>
+        {
+            try
+            {
+                return await http.GetStringAsync(new Uri($"http://127.0.0.1:{port}/healthz"), TestContext.Current.CancellationToken) == "ok\n";
+            }
+            catch (HttpRequestException)
+            {
+                return false;
+            }
+        });
+        Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 25);
+        clients.ForEach(client => client.Dispose());
+    }
+
+    [Theory]
+    [InlineData("[::1]", "[::1]")]
+    [InlineData("0.0.0.0", "127.0.0.1")]
+    [InlineData("[::]", "127.0.0.1")]
+    public async Task AnyAddressOfTheMachine_CanBeListenedOn(string listen, string asked)
+    {
+        int port = Mosquitto.FreePort();
+        await using TestNode node = await TestNode.StartAsync(change: options => options with { Http = new HttpOptions { Enabled = true, Listen = $"{listen}:{port}" } });
+        Assert.Equal("ok\n", await s_http.GetStringAsync(new Uri($"http://{asked}:{port}/healthz"), TestContext.Current.CancellationToken));
     }
 
     [Fact]
