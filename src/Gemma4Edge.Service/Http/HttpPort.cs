@@ -18,6 +18,8 @@ namespace Gemma4Edge.Service.Http;
 internal sealed class HttpPort : IHostedService, IHttpApplication<IFeatureCollection>, IDisposable
 {
     private const int MaxConnections = 64;
+    private static readonly TimeSpan s_headers = TimeSpan.FromSeconds(5); // who is slower, or idle for longer, keeps a place from others
+    private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(15);
     private readonly KestrelServer _server;
     private readonly HttpOptions _options;
     private readonly MetricFamily _target;
@@ -31,6 +33,8 @@ internal sealed class HttpPort : IHostedService, IHttpApplication<IFeatureCollec
         var kestrel = new KestrelServerOptions { AddServerHeader = false };
         kestrel.Limits.MaxConcurrentConnections = MaxConnections;
         kestrel.Limits.MaxRequestBodySize = 0;
+        kestrel.Limits.RequestHeadersTimeout = s_headers;
+        kestrel.Limits.KeepAliveTimeout = s_idle;
         kestrel.Listen(IPEndPoint.Parse(options.Listen), listen => listen.Protocols = HttpProtocols.Http1);
         var transport = new SocketTransportFactory(Options.Create(new SocketTransportOptions()), NullLoggerFactory.Instance);
         _server = new KestrelServer(Options.Create(kestrel), transport, NullLoggerFactory.Instance);
