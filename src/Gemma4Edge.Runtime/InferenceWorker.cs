@@ -112,15 +112,15 @@ public sealed class InferenceWorker : IDisposable
                 finally
                 {
                     _queue.Release();
-                    if (KvBytes > Volatile.Read(ref _held))
-                    {
-                        GiveBack();
-                    }
-
                     if (_queue.Count == 0)
                     {
                         _engine.Park();
                         _engine.Prefixes?.Write();
+                    }
+
+                    if (KvBytes > Volatile.Read(ref _held))
+                    {
+                        GiveBack();
                     }
                 }
             }
