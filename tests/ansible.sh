@@ -77,7 +77,8 @@ check "a machine that is away is a failure" fails playbook --limit all --check
 check "and does not keep the others from their turn" says "^target +: ok=[1-9].*failed=0"
 
 before=$(pid) files=$(installed)
-variables "{$bath, \"gemma4edge_mqtt_password\":\"hunter2-not-to-be-seen\"}"
+echo "a CA, which the embedded broker does not ask for" >"$work/ca.crt"
+variables "{$bath, \"gemma4edge_mqtt_password\":\"hunter2-not-to-be-seen\", \"gemma4edge_ca_file\":\"$work/ca.crt\"}"
 check "check mode of a change" playbook --check
 check "it says that something would change ($changed)" [ "$changed" != changed=0 ]
 check "and changed nothing" [ "$before $files" = "$(pid) $(installed)" ]
@@ -86,6 +87,7 @@ check "the service restarted with it" answers bath $login
 check "nobody answers without the password" fails answers bath
 check "it is nowhere in the output" fails says hunter2
 check "only root reads it" [ "$(machine stat -c '%a %U' /etc/gemma4edge/mqtt.password)" = "400 root" ]
+check "the CA is where the configuration has it" machine sh -c "grep -q '\"CaFile\": \"/etc/gemma4edge/ca.crt\"' /etc/gemma4edge/conf.d/20-host.json && cmp $work/ca.crt /etc/gemma4edge/ca.crt"
 check "no copies are left" leaves_no_copies
 
 before=$(pid) files=$(installed)

@@ -78,7 +78,7 @@ internal sealed class EmbeddedBroker : IHostedService, IDisposable
         catch (SocketException e)
         {
             throw new BrokerUnavailableException(
-                _options.Address.ToString(), $"the embedded broker cannot listen there: {e.Message}", "Choose another Mqtt:EmbeddedPort, or use the broker that runs there with --broker.", e);
+                _options.Address.ToString(), $"the embedded broker cannot listen there: {e.Message}", "Choose another Mqtt:EmbeddedPort, or name the broker that runs there in Mqtt:Broker.", e);
         }
     }
 
