@@ -86,7 +86,15 @@ public sealed class ChatSession
             throw new FormatException("A message has an image, audio or video part; only text is understood. Send text parts alone.");
         }
 
-        string? system = request.System ?? (request.Messages is null ? _system : null);
+        bool hasMessage = messages is [{ Role: ChatRole.System or ChatRole.Developer }, ..];
+        if (hasMessage && request.System is not null)
+        {
+            messages.RemoveAt(0);
+        }
+
+        string? own = request.System ?? (request.Messages is null ? _system : null);
+        string? system = own ?? (hasMessage ? null : request.DefaultSystem);
+        bool isShared = request.IsBeginningShared && system == (request.System ?? request.DefaultSystem);
         IReadOnlyList<ToolDefinition> tools = request.Tools ?? (request.Messages is null ? _tools : []);
         var rounds = new ToolRounds(request, sink, cancellation);
         var sums = new RoundSums(request, started, queueMs);
@@ -97,7 +105,7 @@ public sealed class ChatSession
         {
             var answer = new RoundAnswer(sink, text);
             (List<int> ids, int systemTurn) = Render(messages, system, tools, request.Think);
-            FinishReason finish = Round(ids, request.IsBeginningShared ? systemTurn : 0, request, sums, answer, sink, cancellation);
+            FinishReason finish = Round(ids, isShared ? systemTurn : 0, request, sums, answer, sink, cancellation);
             text = answer.FullText;
             toolCalls.AddRange(answer.ToolCalls);
             if (finish == FinishReason.ToolCalls && rounds.Takes(answer.ToolCalls))
@@ -110,7 +118,7 @@ public sealed class ChatSession
                 {
                     if (rounds.HasActed)
                     {
-                        Keep(messages, system, tools);
+                        Keep(messages, own, tools);
                     }
                 }
 
@@ -123,16 +131,16 @@ public sealed class ChatSession
             }
 
             messages.Add(new ChatMessage(ChatRole.Assistant, answer.Text) { ToolCalls = answer.ToolCalls });
-            Keep(messages, system, tools);
+            Keep(messages, own, tools);
             return new GenerationResult(text, toolCalls, finish, sums.Usage, sums.Timings) { ToolResults = rounds.Results };
         }
     }
 
-    private void Keep(List<ChatMessage> messages, string? system, IReadOnlyList<ToolDefinition> tools)
+    private void Keep(List<ChatMessage> messages, string? ownSystem, IReadOnlyList<ToolDefinition> tools)
     {
         _history.Clear();
         _history.AddRange(messages);
-        _system = system;
+        _system = ownSystem;
         _tools = tools;
     }
 

@@ -18,8 +18,11 @@ public sealed record PromptRequest
     /// <summary>The whole history, which replaces the session's (what is common stays cached).</summary>
     public IReadOnlyList<ChatMessage>? Messages { get; init; }
 
-    /// <summary>System text that goes before the history; null = the session's, or none.</summary>
+    /// <summary>System text that goes before the history from now on; null = the session's own, which may be a message.</summary>
     public string? System { get; init; }
+
+    /// <summary>System text where neither the request nor its conversation has one; null = none.</summary>
+    public string? DefaultSystem { get; init; }
 
     /// <summary>Tools declared to the model; null = the session's, or none.</summary>
     public IReadOnlyList<ToolDefinition>? Tools { get; init; }

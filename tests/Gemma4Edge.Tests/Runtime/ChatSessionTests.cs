@@ -66,6 +66,25 @@ public sealed class ChatSessionTests : IDisposable
         Assert.InRange(cleared.Usage.Input, 5, 15);
     }
 
+    /// <summary>The default is for conversations that have no system text of their own, given as a field or as a message; what is given later takes its place.</summary>
+    [Theory]
+    [InlineData("nothing", null, "Be brief and kind.")]
+    [InlineData("a field", null, Home)]
+    [InlineData("a message", null, Home)]
+    [InlineData("a message", "No jokes.", "No jokes.")]
+    public void ASession_KeepsItsOwnSystemText(string first, string? later, string system)
+    {
+        ChatSession session = _engine.OpenSession();
+        PromptRequest request = Command("hello") with { System = first == "a field" ? Home : null, DefaultSystem = "Be brief and kind." };
+        session.Generate(
+            first == "a message" ? request with { Prompt = null, Messages = [new ChatMessage(ChatRole.System, Home), new ChatMessage(ChatRole.User, "hello")] } : request, new RecordingSink(), CancellationToken.None);
+        List<ChatMessage> said = [.. session.History.Where(message => message.Role != ChatRole.System)];
+        GenerationResult next = session.Generate(request with { Prompt = "thanks", System = later }, new RecordingSink(), CancellationToken.None);
+
+        PromptRequest whole = request with { Prompt = null, Messages = [.. said, new ChatMessage(ChatRole.User, "thanks")], System = system };
+        Assert.Equal(_engine.OpenSession().Generate(whole, new RecordingSink(), CancellationToken.None).Usage.Input, next.Usage.Input);
+    }
+
     [Fact]
     public void MaxTokens_EndsWithLength()
     {

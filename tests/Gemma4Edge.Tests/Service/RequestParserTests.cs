@@ -124,11 +124,10 @@ public class RequestParserTests
     public void Parse_TakesDefaults_WhereTheRequestIsSilent()
     {
         PromptRequest request = Parse("""{"prompt":"hi"}""").Request!;
-        Assert.Equal((s_defaults.Sampling, 256, "Be short.", false), (request.Sampling, request.MaxTokens, request.System, request.Think));
+        Assert.Equal((s_defaults.Sampling, 256, null, "Be short.", false), (request.Sampling, request.MaxTokens, request.System, request.DefaultSystem, request.Think));
         Assert.Equal("set_light", Assert.Single(request.Tools!).Name);
         Assert.Empty(Parse("""{"prompt":"hi","tool_choice":"none"}""").Request!.Tools!);
         Assert.Empty(Parse("""{"prompt":"hi","tools":[]}""").Request!.Tools!);
-        Assert.Null(Parse("""{"messages":[{"role":"system","content":"x"},{"role":"user","content":"y"}]}""").Request!.System);
     }
 
     [Theory]
