@@ -21,7 +21,7 @@ public static class Failures
 
     /// <summary>The request cannot be kept.</summary>
     public static GenerationFailure NoSpace { get; } =
-        new(FailureCode.NoSpace, "The node has no disk space left to keep the request, and did not start it.", "Free space under its state directory, or ask another node.");
+        new(FailureCode.NoSpace, "The node has no disk space left for its journal, and does not work on the request without it.", "Free space under its state directory, or ask another node.");
 
     /// <summary>The process has died at it before.</summary>
     public static GenerationFailure KilledTheProcess { get; } =
