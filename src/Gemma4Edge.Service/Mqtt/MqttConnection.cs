@@ -63,19 +63,27 @@ internal sealed partial class MqttConnection(
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
         _client.DisconnectedAsync += OnDisconnectedAsync;
         Task answering = AnswerAsync(_stopping.Token); // already now: a broker whose deliveries wait for answers delivers no probe
+        bool isTaken = options.Broker != MqttOptions.Embedded && await _namesake.IsAliveAsync(mayHaveJustCome: false, cancellation).ConfigureAwait(false);
         try
         {
-            await ConnectAsync(cancellation).ConfigureAwait(false);
-            LogConnected(options.Address);
+            if (!isTaken)
+            {
+                await ConnectAsync(cancellation).ConfigureAwait(false);
+                LogConnected(options.Address);
+            }
         }
         catch (BrokerUnavailableException e) when (e.IsBrokenOff)
         {
-            if (!await _namesake.IsOnlineAsync(cancellation).ConfigureAwait(false))
+            isTaken = await _namesake.IsAliveAsync(mayHaveJustCome: true, cancellation).ConfigureAwait(false);
+            if (!isTaken)
             {
                 throw;
             }
+        }
 
-            _lost.Release(); // started, and waits for its turn
+        if (isTaken)
+        {
+            _lost.Release(); // it has started, and waits for its turn
         }
 
         if (options.PasswordFile is not null && !options.Address.Tls && !options.Address.IsLoopback)

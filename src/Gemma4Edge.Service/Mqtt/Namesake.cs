@@ -7,8 +7,8 @@ namespace Gemma4Edge.Service.Mqtt;
 
 /// <summary>Another process that is online as this node: a broker lets one client of a name in and closes the other's connection, and Mosquitto does not say why.</summary>
 /// <remarks>
-/// Each process has a name of its own, which its retained <c>info</c> holds. A node whose connection did not last looks, from a connection beside the node's, which
-/// process is online, and stands back until it is gone: the one that was there first goes on undisturbed. One caller at a time; the properties on any thread.
+/// Each process has a name of its own, which its retained <c>info</c> holds. A node that starts, or whose connection did not last, looks from a connection beside the node's
+/// which process is online, and stands back until it is gone: the one that was there first goes on undisturbed. One caller at a time; the properties on any thread.
 /// </remarks>
 internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, ILogger log)
 {
@@ -16,6 +16,8 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
     private const int LooksBeforeItIsGone = 2; // it may be on its way back
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(4);
     private static readonly TimeSpan s_announcement = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_sign = TimeSpan.FromSeconds(12); // telemetry comes every ten
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(100);
     private volatile IMqttClient? _guest;
     private long _sign;
     private volatile string? _online;
@@ -35,16 +37,28 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
 
     private string? Other => _online == "online" && _announced != Instance ? _announced ?? Nameless : null;
 
-    /// <summary>Whether another process is online; false also where it cannot be told.</summary>
-    public async Task<bool> IsOnlineAsync(CancellationToken cancellation)
+    /// <summary>Whether another process is online and stirs, as what a broker has kept of one does not; false also where it cannot be told.</summary>
+    /// <param name="mayHaveJustCome">It may not have said yet that it is online.</param>
+    /// <param name="cancellation">Ends the look.</param>
+    public async Task<bool> IsAliveAsync(bool mayHaveJustCome, CancellationToken cancellation)
     {
-        bool isOnline = false;
-        await LookAsync(_ => Task.FromResult(isOnline = true), cancellation).ConfigureAwait(false);
-        return isOnline;
+        bool isAlive = false;
+        await LookAsync(
+            mayHaveJustCome,
+            async _ =>
+            {
+                for (long start = Stopwatch.GetTimestamp(); !isAlive && Stopwatch.GetElapsedTime(start) < s_sign; isAlive = Other is not null && Interlocked.Read(ref _sign) != 0)
+                {
+                    await Task.Delay(s_poll, cancellation).ConfigureAwait(false);
+                }
+            },
+            cancellation).ConfigureAwait(false);
+        return isAlive;
     }
 
     /// <summary>Looks whether another process is online, and returns when none is, or when it cannot be told.</summary>
     public Task WaitUntilGoneAsync(CancellationToken cancellation) => LookAsync(
+        mayHaveJustCome: true,
         async client =>
         {
             string other = Other ?? Nameless;
@@ -64,15 +78,15 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
     private static Task DelayAsync(TimeSpan most, CancellationToken cancellation) => Task.Delay(most * (0.5 + (Random.Shared.NextDouble() / 2)), cancellation);
 
     /// <summary>Runs <paramref name="whenOnline"/> if another process is online, with a connection that hears of it.</summary>
-    private async Task LookAsync(Func<IMqttClient, Task> whenOnline, CancellationToken cancellation)
+    private async Task LookAsync(bool mayHaveJustCome, Func<IMqttClient, Task> whenOnline, CancellationToken cancellation)
     {
         try
         {
             using IMqttClient client = BrokerConnection.NewClient();
             await ConnectAsync(client, cancellation).ConfigureAwait(false);
-            if (Other is null)
+            if (Other is null && mayHaveJustCome)
             {
-                await DelayAsync(s_announcement, cancellation).ConfigureAwait(false); // it may just have come
+                await DelayAsync(s_announcement, cancellation).ConfigureAwait(false);
             }
 
             if (Other is not null)
@@ -96,6 +110,7 @@ internal sealed partial class Namesake(MqttOptions options, NodeTopics topics, I
     {
         var probe = new SubscriptionProbe();
         (_online, _announced) = (null, null);
+        Interlocked.Exchange(ref _sign, 0);
         client.ApplicationMessageReceivedAsync += e =>
         {
             if (!probe.Takes(e.ApplicationMessage))
