@@ -141,8 +141,14 @@ public sealed class PrefixStoreTests : IDisposable
         _engine.Prefixes = store;
         var request = new PromptRequest
         {
-            Id = "a1", Prompt = prompt, System = system, Tools = tools ? DemoTools.All : [], IsBeginningShared = isShared,
-            Sampling = SamplingOptions.Greedy, MaxTokens = 30, ReceivedTimestamp = System.Diagnostics.Stopwatch.GetTimestamp(),
+            Id = "a1",
+            Prompt = prompt,
+            System = system,
+            Tools = tools ? DemoTools.All : [],
+            IsBeginningShared = isShared,
+            Sampling = SamplingOptions.Greedy,
+            MaxTokens = 30,
+            ReceivedTimestamp = System.Diagnostics.Stopwatch.GetTimestamp(),
         };
         GenerationResult result = _engine.OpenSession().Generate(request, new RecordingSink(), CancellationToken.None);
         store?.Write();
