@@ -27,7 +27,9 @@ internal sealed class Progress(Terminal terminal, string work) : IDisposable
         if (terminal.CanRedraw)
         {
             int filled = (int)(BarWidth * share);
-            terminal.Error.Write($"\r{work} [{new string('#', filled)}{new string('.', BarWidth - filled)}] {state}\e[K");
+            string line = $"{work} [{new string('#', filled)}{new string('.', BarWidth - filled)}] {state}";
+            line = line.Length < terminal.Columns ? line : $"{work} {state}"; // a line that is broken cannot be drawn over
+            terminal.Error.Write($"\r{line[..Math.Min(line.Length, terminal.Columns - 1)]}\e[K");
             _drawn = true;
             _next = elapsed + TimeSpan.FromMilliseconds(200);
         }

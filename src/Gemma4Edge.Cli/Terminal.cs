@@ -27,20 +27,27 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
     public bool IsScreen { get; init; }
 
     /// <summary>Whether a line on <see cref="Error"/> can be drawn over.</summary>
-    public bool CanRedraw { get; private init; }
+    public bool CanRedraw { get; init; }
+
+    /// <summary>Characters in a line of the screen.</summary>
+    public int Columns { get; init; } = 80;
 
     /// <summary>The terminal, pipes or files this process was started with.</summary>
-    public static Terminal OfThisProcess(CancellationToken interrupted) =>
-        new(Console.IsInputRedirected ? new StreamReader(Console.OpenStandardInput(), s_utf8) : Console.In, new StreamWriter(OpenStandardOutput(), s_utf8), Console.Error, interrupted)
+    public static Terminal OfThisProcess(CancellationToken interrupted)
+    {
+        bool isDumb = Environment.GetEnvironmentVariable("TERM") == "dumb";
+        return new(Console.IsInputRedirected ? new StreamReader(Console.OpenStandardInput(), s_utf8) : Console.In, new StreamWriter(OpenStandardOutput(), s_utf8), Console.Error, interrupted)
         {
             IsInteractive = !Console.IsInputRedirected && !Console.IsOutputRedirected,
-            HasColour = !Console.IsOutputRedirected && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")),
+            HasColour = !Console.IsOutputRedirected && !isDumb && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")),
             IsScreen = !Console.IsOutputRedirected,
-            CanRedraw = !Console.IsErrorRedirected,
+            CanRedraw = !Console.IsErrorRedirected && !isDumb,
+            Columns = !Console.IsErrorRedirected && Console.WindowWidth is > 0 and int columns ? columns : 80,
         };
+    }
 
     /// <summary>The same, with nobody reading <see cref="Out"/>.</summary>
-    public Terminal WithoutOutput() => new(input, TextWriter.Null, Error, Interrupted) { CanRedraw = CanRedraw };
+    public Terminal WithoutOutput() => new(input, TextWriter.Null, Error, Interrupted) { CanRedraw = CanRedraw, Columns = Columns };
 
     /// <summary>Text of a model or of another node, as it may go to <see cref="Out"/>.</summary>
     public string Shown(string text) => IsScreen ? Printable.Lines(text) : text;

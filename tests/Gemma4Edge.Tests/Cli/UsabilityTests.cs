@@ -92,6 +92,20 @@ public sealed class UsabilityTests
         Assert.Single(result.Error.TrimEnd().Split('\n'));
     }
 
+    [Theory]
+    [InlineData(80, "\rCounting [###############...............]  50 % (5 of 10, ")]
+    [InlineData(40, "\rCounting  50 % (5 of 10, ")]
+    [InlineData(12, "\rCounting  5\u001b[K")]
+    public async Task Progress_StaysOnOneLineOfTheScreen(int columns, string expected)
+    {
+        var error = new StringWriter();
+        using var progress = new Progress(new Terminal(TextReader.Null, TextWriter.Null, error, CancellationToken.None) { CanRedraw = true, Columns = columns }, "Counting");
+        await Task.Delay(1050, TestContext.Current.CancellationToken); // work of less than a second shows nothing
+        progress.Report(5, 10);
+        Assert.StartsWith(expected, error.ToString(), StringComparison.Ordinal);
+        Assert.True(error.ToString().Length - "\r\u001b[K".Length < columns);
+    }
+
     /// <summary>An input on which nothing comes.</summary>
     private sealed class SilentReader : TextReader
     {
