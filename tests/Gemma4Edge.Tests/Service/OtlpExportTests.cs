@@ -74,6 +74,24 @@ public sealed class OtlpExportTests
         await serve.LoggedAsync($"{name} takes the metrics again", patience.Token);
     }
 
+    [Fact]
+    public async Task CollectorThatSpeaksGrpc_IsUnderstoodByItsStatus()
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        int port = Mosquitto.FreePort();
+        using var collector = new GrpcCollector(port) { Status = "14" };
+        await collector.StartAsync(patience.Token);
+        using var serve = new ServeProcess(
+            $$"""{"Mqtt":{"EmbeddedPort":{{Mosquitto.FreePort()}} } }""",
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", $"http://127.0.0.1:{port}"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "200"));
+        await serve.LoggedAsync($"(OTEL_EXPORTER_OTLP_ENDPOINT) does not take the metrics: it answered with gRPC status 14 {GrpcCollector.Message}", patience.Token);
+        collector.Status = "0";
+        await serve.LoggedAsync("takes the metrics again", patience.Token);
+        Assert.Equal("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", collector.Path);
+    }
+
     [Theory]
     [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "the URL of an OpenTelemetry collector")]
     [InlineData("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://collector", "the URL of an OpenTelemetry collector")]
