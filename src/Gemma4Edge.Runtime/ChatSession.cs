@@ -196,7 +196,7 @@ public sealed class ChatSession
     /// <summary>The prompt, and how many of its first tokens end with the system turn (text and tools); 0 = it has none.</summary>
     private (List<int> Ids, int SystemTurn) Render(List<ChatMessage> messages, string? system, IReadOnlyList<ToolDefinition> tools, bool think)
     {
-        IReadOnlyList<ChatMessage> withSystem = system is null ? messages : [new ChatMessage(ChatRole.System, system), .. messages];
+        List<ChatMessage> withSystem = system is null ? messages : [new ChatMessage(ChatRole.System, system), .. messages];
         var conversation = new Conversation(withSystem) { Tools = tools, EnableThinking = think };
         List<int> ids = ChatTemplate.RenderIds(conversation, _engine.Form, _engine.Tokenizer);
         int turn = _engine.Tokenizer.Special.TurnStart; // in a prompt's ids it comes from the template alone

@@ -3,7 +3,7 @@ using System.IO.Hashing;
 using System.Runtime.InteropServices;
 using System.Text;
 using Gemma4Edge.Model;
-using Gemma4Edge.Model.ModelFile;
+using Microsoft.Win32.SafeHandles;
 
 namespace Gemma4Edge.Runtime;
 
@@ -136,10 +136,14 @@ public sealed class PrefixStore
                 _kept.RemoveLast();
             }
 
-            var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite, BufferSize = 0 };
-            using (var stream = new FileStream(next, options))
+            using (SafeFileHandle file = File.OpenHandle(next, FileMode.Create, FileAccess.Write))
             {
-                stream.Write(taken.File);
+                if (!OperatingSystem.IsWindows())
+                {
+                    File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite); // a system text may be private
+                }
+
+                RandomAccess.Write(file, taken.File, 0);
             }
 
             File.Move(next, path, overwrite: true);
