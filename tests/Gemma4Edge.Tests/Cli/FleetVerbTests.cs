@@ -113,6 +113,6 @@ public sealed class FleetVerbTests
 
     private static ServiceOptions OftenEnough(ServiceOptions options) => options with { Telemetry = options.Telemetry with { IntervalSeconds = 3 } };
 
-    private static Task RetainAsync(Outsider outsider, string topic, byte[] payload) => outsider.Client.PublishAsync(
+    private static Task<MQTTnet.MqttClientPublishResult> RetainAsync(Outsider outsider, string topic, byte[] payload) => outsider.Client.PublishAsync(
         new MQTTnet.MqttApplicationMessage { Topic = $"gemma4edge/{topic}", Retain = true, PayloadSegment = payload }, TestContext.Current.CancellationToken);
 }
