@@ -21,7 +21,7 @@ internal sealed record CalibrationText(int[] Tokens, int PromptCount)
     {
         if (!File.Exists(path))
         {
-            throw new ConversionException($"{path} is no file: give a text file or JSON lines to calibrate with.");
+            throw new ConversionException($"{path} {(Directory.Exists(path) ? "is a folder" : "does not exist")}: give a text file or JSON lines to calibrate with.");
         }
 
         List<CalibrationText> texts = [];
