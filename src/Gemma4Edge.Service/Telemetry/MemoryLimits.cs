@@ -1,6 +1,6 @@
 namespace Gemma4Edge.Service.Telemetry;
 
-/// <summary>How much memory this process may use: the machine's, or less where a control group (systemd's MemoryMax, a container) says so.</summary>
+/// <summary>How much memory this process may use: the machine's, or less where a control group (systemd's MemoryMax or MemoryHigh, a container) says so.</summary>
 /// <param name="TotalBytes">The machine's memory, or the smallest limit of the process's groups; null = unknown.</param>
 /// <param name="AvailableBytes">What can still be had without swapping or being killed; null = unknown.</param>
 public readonly record struct MemoryLimits(long? TotalBytes, long? AvailableBytes)
@@ -15,7 +15,8 @@ public readonly record struct MemoryLimits(long? TotalBytes, long? AvailableByte
         while (true) // this group and all above it
         {
             string folder = "/sys/fs/cgroup" + group;
-            if (files.Number($"{folder}/memory.max") is { } max) // "max" is no number: no limit
+            double?[] limits = [files.Number($"{folder}/memory.max"), files.Number($"{folder}/memory.high")]; // "max" is no number: no limit
+            if (limits.Min() is { } max)
             {
                 double cache = StatOf("active_file") + StatOf("inactive_file"); // counts as used, but is given back on demand
                 double left = Math.Max(0, max - (files.Number($"{folder}/memory.current") ?? 0) + cache);

@@ -36,12 +36,14 @@ public sealed class DeviceReadingsTests
         Assert.Equal((now, sinceStart), (string.Join(' ', throttled.Now), string.Join(' ', throttled.SinceStart)));
     }
 
-    [Fact]
-    public void ControlGroup_LimitsWhatTheMachineHas()
+    /// <summary>MemoryHigh, from which on the kernel slows the service down, counts as MemoryMax does.</summary>
+    [Theory, InlineData("memory.max"), InlineData("memory.high")]
+    public void ControlGroup_LimitsWhatTheMachineHas(string limit)
     {
         using var pi = MadeMachine.RaspberryPi(availableBytes: 6L << 30)
             .With("/proc/self/cgroup", "0::/system.slice/gemma4edge.service\n")
-            .With("/sys/fs/cgroup/system.slice/gemma4edge.service/memory.max", $"{2L << 30}\n")
+            .With("/sys/fs/cgroup/system.slice/gemma4edge.service/memory.max", "max\n")
+            .With($"/sys/fs/cgroup/system.slice/gemma4edge.service/{limit}", $"{2L << 30}\n")
             .With("/sys/fs/cgroup/system.slice/gemma4edge.service/memory.current", $"{1800L << 20}\n")
             .With("/sys/fs/cgroup/system.slice/gemma4edge.service/memory.stat", $"anon 1\nactive_file {1000L << 20}\ninactive_file {500L << 20}\n")
             .With("/sys/fs/cgroup/system.slice/memory.max", "max\n");
