@@ -12,6 +12,7 @@ internal sealed partial class RequestIntake(
     ServedModel served, NodeTopics topics, RequestParser parser, RequestLedger ledger, Outbox outbox, NodeState state, ILogger log)
 {
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_moment = TimeSpan.FromMilliseconds(20);
     private bool _isStopping;
 
     /// <summary>Takes a request that arrived.</summary>
@@ -90,17 +91,20 @@ internal sealed partial class RequestIntake(
         return told;
     }
 
-    private Task Tell(OutboundMessage message)
+    private async Task Tell(OutboundMessage message)
     {
-        if (!outbox.HasRoom)
+        for (long start = Stopwatch.GetTimestamp(); !outbox.HasRoom; await Task.Delay(s_moment).ConfigureAwait(false))
         {
-            LogNoRoom(message.Topic); // somebody sends faster than the broker takes the answers, and without waiting for his own
-            return Task.CompletedTask;
+            if (Stopwatch.GetElapsedTime(start) > s_patience)
+            {
+                LogNoRoom(message.Topic); // somebody sends faster than the broker takes the answers, and without waiting for his own
+                return;
+            }
         }
 
         var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         outbox.Add(message with { Answered = answered.SetResult });
-        return Task.WhenAny(answered.Task, Task.Delay(s_patience));
+        await Task.WhenAny(answered.Task, Task.Delay(s_patience)).ConfigureAwait(false);
     }
 
     private ParsedRequest Parse(InboundMessage message) =>

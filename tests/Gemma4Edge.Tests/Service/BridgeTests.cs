@@ -277,6 +277,26 @@ public class BridgeTests
         Assert.Equal(2, node.Model.Seen.Count);
     }
 
+    /// <summary>More refusals than may wait for the broker: the rest wait for those to leave.</summary>
+    [Fact]
+    public async Task RefusalsOfAFlood_AreAllTold()
+    {
+        const int Flood = 1200;
+        using var model = new ScriptedModel();
+        using var bridge = new MqttBridge(new ServiceOptions { Model = new ModelOptions { Path = "none" }, Mqtt = new MqttOptions { Node = "kitchen" } }, model.Served, new RequestLedger(null, TimeProvider.System), NullLogger<MqttBridge>.Instance);
+        Task[] told = [.. Enumerable.Range(0, Flood).Select(_ => bridge.Receive(new InboundMessage("gemma4edge/kitchen/request", "{"u8.ToArray())))];
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        limit.CancelAfter(TimeSpan.FromMinutes(1));
+        for (int i = 0; i < Flood; i++)
+        {
+            OutboundMessage message = await bridge.Outbox.TakeAsync(limit.Token);
+            bridge.Outbox.Published();
+            Assert.Equal("gemma4edge/kitchen/response", message.Topic);
+        }
+
+        await Task.WhenAll(told);
+    }
+
     [Fact]
     public async Task RetainedMessages_AreLogged_WhereTheNodeListens()
     {
