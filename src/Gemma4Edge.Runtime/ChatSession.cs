@@ -42,7 +42,7 @@ public sealed class ChatSession
     /// <exception cref="OperationCanceledException">Cancelled; what is done is used by the next request.</exception>
     internal void Prepare(PromptRequest request, CancellationToken cancellation)
     {
-        (List<int> ids, int systemTurn) = Render([new ChatMessage(ChatRole.User, "")], request.System, request.Tools ?? [], request.Think);
+        (List<int> ids, int systemTurn) = Render([new ChatMessage(ChatRole.User, "")], request.DefaultSystem, request.Tools ?? [], request.Think);
         ReadOnlySpan<int> beginning = CollectionsMarshal.AsSpan(ids)[..systemTurn];
         if (_engine.Prefixes is not { } prefixes || beginning.Length is 0 || beginning.Length >= _engine.Context || !prefixes.Lacks(beginning))
         {
@@ -94,7 +94,7 @@ public sealed class ChatSession
 
         string? own = request.System ?? (request.Messages is null ? _system : null);
         string? system = own ?? (hasMessage ? null : request.DefaultSystem);
-        bool isShared = request.IsBeginningShared && system == (request.System ?? request.DefaultSystem);
+        bool isShared = request.IsBeginningShared && own is null && !hasMessage; // what a sender brought, now or earlier, is not written to disk
         IReadOnlyList<ToolDefinition> tools = request.Tools ?? (request.Messages is null ? _tools : []);
         var rounds = new ToolRounds(request, sink, cancellation);
         var sums = new RoundSums(request, started, queueMs);

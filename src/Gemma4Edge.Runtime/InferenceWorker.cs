@@ -20,6 +20,7 @@ public sealed class InferenceWorker : IDisposable
     private readonly ChatSession _nameless;
     private long _begun; // number of the request that has got its session last
     private long _held; // bytes of keys and values when what they had left behind was last given back
+    private volatile bool _isCleared; // of conversations whose memory was not given back yet
 
     /// <summary>Makes the worker; <see cref="Start"/> starts its thread.</summary>
     /// <param name="engine">The model. Only this worker may use it from now on.</param>
@@ -62,6 +63,11 @@ public sealed class InferenceWorker : IDisposable
                 Forget(name);
             }
         }
+
+        if (_isCleared && !_queue.Busy) // else when the running request has ended, which may be on that very conversation
+        {
+            GiveBack();
+        }
     }
 
     /// <summary>Stops: the running request ends as cancelled, those that wait stay in the queue.</summary>
@@ -93,6 +99,7 @@ public sealed class InferenceWorker : IDisposable
     /// </remarks>
     private void GiveBack()
     {
+        _isCleared = false;
         Volatile.Write(ref _held, KvBytes);
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: true, compacting: false);
     }
@@ -118,7 +125,7 @@ public sealed class InferenceWorker : IDisposable
                         _engine.Prefixes?.Write();
                     }
 
-                    if (KvBytes > Volatile.Read(ref _held))
+                    if (_isCleared || KvBytes > Volatile.Read(ref _held))
                     {
                         GiveBack();
                     }
@@ -151,9 +158,9 @@ public sealed class InferenceWorker : IDisposable
                 _nameless.Prepare(Expected, _disturbed.Token);
             }
         }
-        catch (OperationCanceledException)
+        catch (Exception e) when (e is OperationCanceledException or FormatException or InvalidDataException)
         {
-            // whoever came goes on from where it stopped
+            // whoever comes goes on from where it stopped, and is told what is wrong
         }
         finally
         {
@@ -235,12 +242,11 @@ public sealed class InferenceWorker : IDisposable
             if (name is null || node.Value.Name == name)
             {
                 _sessions.Remove(node);
+                _isCleared = true;
             }
 
             node = next;
         }
-
-        GiveBack();
     }
 
     private ChatSession SessionOf(QueuedRequest queued)

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
+using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Text;
 using Gemma4Edge.Model;
@@ -9,7 +10,7 @@ namespace Gemma4Edge.Runtime;
 
 /// <summary>Keys and values of how prompts begin (system text and tools), in files: a new conversation and the first one after a restart need not compute them.</summary>
 /// <remarks>
-/// One file a beginning, little-endian: magic (8 bytes), what it belongs to (XXH128: the model's files, kernel, formats, program), number of tokens n (int32),
+/// One file a beginning, little-endian: magic (8 bytes), what it belongs to (XXH128: the model, kernel, formats, program), number of tokens n (int32),
 /// n token ids (int32 each), <see cref="KvCache.Save"/>, CRC-32 of all before. A file is not flushed: what a power cut leaves of it fails its checksum.
 /// One that is damaged, or of another model or program, is deleted and told, never used. The least recently used goes first.
 /// <para>One thread, the engine's.</para>
@@ -22,7 +23,8 @@ public sealed class PrefixStore
     private readonly string _folder;
     private readonly int _most;
     private readonly Action<string> _report;
-    private readonly byte[] _owner;
+    private readonly byte[] _owner = Guid.NewGuid().ToByteArray(); // nobody's
+    private readonly long _mostBytes;
     private readonly LinkedList<(int[] Tokens, string Path)> _kept = new(); // most recently used first
     private (int[] Tokens, byte[] File)? _taken;
 
@@ -37,10 +39,11 @@ public sealed class PrefixStore
         ArgumentNullException.ThrowIfNull(engine);
         ArgumentNullException.ThrowIfNull(report);
         (_folder, _most, _report) = (folder, most, report);
-        _owner = XxHash128.Hash(Encoding.UTF8.GetBytes(
-            $"{engine.Model.Version}\n{engine.Kernel}\n{engine.Kv}\n{engine.Activations}\n{typeof(PrefixStore).Assembly.GetName().Version}"));
+        _mostBytes = BytesOf(engine.NewCache(), engine.Context);
+        string program = typeof(PrefixStore).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
         try
         {
+            _owner = XxHash128.Hash([.. engine.Model.Fingerprint(), .. Encoding.UTF8.GetBytes($"{engine.Kernel}\n{engine.Kv}\n{engine.Activations}\n{program}")]);
             Directory.CreateDirectory(folder);
             foreach (FileInfo file in new DirectoryInfo(folder).GetFiles($"*{Extension}").OrderByDescending(file => file.LastWriteTimeUtc))
             {
@@ -50,7 +53,7 @@ public sealed class PrefixStore
                 }
                 else
                 {
-                    TryDelete(file.FullName);
+                    Try(file.Delete);
                 }
             }
         }
@@ -64,32 +67,40 @@ public sealed class PrefixStore
     public void Load(KvCache cache, ReadOnlySpan<int> ids)
     {
         ArgumentNullException.ThrowIfNull(cache);
+        int most = Math.Min(ids.Length - 1, cache.Capacity), longest = cache.Length;
         LinkedListNode<(int[] Tokens, string Path)>? best = null;
         for (LinkedListNode<(int[] Tokens, string Path)>? node = _kept.First; node is not null; node = node.Next)
         {
-            int length = node.Value.Tokens.Length;
-            if (length > (best?.Value.Tokens.Length ?? cache.Length) && length < ids.Length && length <= cache.Capacity && ids.StartsWith(node.Value.Tokens))
+            if (node.Value.Tokens.Length > longest && node.Value.Tokens.Length <= most && ids.StartsWith(node.Value.Tokens))
             {
-                best = node;
+                (best, longest) = (node, node.Value.Tokens.Length);
             }
         }
 
-        if (best is null)
+        if (_taken is { } taken && taken.Tokens.Length > longest && taken.Tokens.Length <= most && ids.StartsWith(taken.Tokens))
         {
-            return;
+            cache.Load(taken.Tokens, RowsOf(taken.File));
         }
-
-        _kept.Remove(best);
-        if (Read(best.Value.Path) is { } file && TokensOf(file).SequenceEqual(best.Value.Tokens) && RowsOf(file).Length == cache.SavedBytes(best.Value.Tokens.Length))
+        else if (best is not null)
         {
-            cache.Load(best.Value.Tokens, RowsOf(file));
-            _kept.AddFirst(best);
+            _kept.Remove(best);
+            if (Read(best.Value.Path, cache, best.Value.Tokens) is { } file)
+            {
+                cache.Load(best.Value.Tokens, RowsOf(file));
+                _kept.AddFirst(best);
+                Try(() => File.SetLastWriteTimeUtc(best.Value.Path, DateTime.UtcNow)); // the order of use after a restart
+            }
         }
     }
 
     /// <summary>Whether a beginning is not kept yet.</summary>
     public bool Lacks(ReadOnlySpan<int> prefix)
     {
+        if (_taken is { } taken && prefix.SequenceEqual(taken.Tokens))
+        {
+            return false;
+        }
+
         foreach ((int[] tokens, _) in _kept)
         {
             if (prefix.SequenceEqual(tokens))
@@ -107,7 +118,7 @@ public sealed class PrefixStore
         ArgumentNullException.ThrowIfNull(cache);
         int[] tokens = cache.Tokens.ToArray();
         int start = HeaderBytes + (tokens.Length * sizeof(int));
-        var file = new byte[start + cache.SavedBytes(tokens.Length) + sizeof(uint)];
+        var file = new byte[BytesOf(cache, tokens.Length)];
         s_magic.CopyTo(file, 0);
         _owner.CopyTo(file, 8);
         BinaryPrimitives.WriteInt32LittleEndian(file.AsSpan(24), tokens.Length);
@@ -152,20 +163,21 @@ public sealed class PrefixStore
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             _report($"{path} cannot be written: {e.Message}");
-            TryDelete(next);
+            Try(() => File.Delete(next));
         }
     }
 
-    /// <summary>A whole file; null, told and deleted, when it cannot be used.</summary>
-    private byte[]? Read(string path)
+    /// <summary>A whole file, of <paramref name="tokens"/> and for <paramref name="cache"/> where they are given; null, told and deleted, when it cannot be used.</summary>
+    private byte[]? Read(string path, KvCache? cache = null, int[]? tokens = null)
     {
         byte[] file = [];
         string? problem;
         try
         {
-            file = File.ReadAllBytes(path);
+            file = new FileInfo(path).Length <= _mostBytes ? File.ReadAllBytes(path) : [];
             problem = !IsWhole(file) ? "is damaged"
                 : !file.AsSpan(8, _owner.Length).SequenceEqual(_owner) ? "belongs to another model, program or setting"
+                : cache is not null && !(TokensOf(file).SequenceEqual(tokens) && file.Length == BytesOf(cache, CountOf(file))) ? "is another one"
                 : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -179,7 +191,7 @@ public sealed class PrefixStore
         }
 
         _report($"{path} {problem}: it is deleted, and computed again when it is needed");
-        TryDelete(path);
+        Try(() => File.Delete(path));
         return null;
     }
 
@@ -188,17 +200,19 @@ public sealed class PrefixStore
         && Crc32.HashToUInt32(file[..^sizeof(uint)]) == BinaryPrimitives.ReadUInt32LittleEndian(file[^sizeof(uint)..])
         && BinaryPrimitives.ReadInt32LittleEndian(file[24..]) is var count && count > 0 && count <= (file.Length - HeaderBytes) / sizeof(int);
 
-    private static void TryDelete(string path)
+    private static void Try(Action step)
     {
         try
         {
-            File.Delete(path);
+            step();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // it is looked at again at the next start
+            // whatever is left is looked at again at the next start
         }
     }
+
+    private static long BytesOf(KvCache cache, int tokens) => HeaderBytes + ((long)tokens * sizeof(int)) + cache.SavedBytes(tokens) + sizeof(uint);
 
     private static int CountOf(byte[] file) => BinaryPrimitives.ReadInt32LittleEndian(file.AsSpan(24));
 

@@ -27,7 +27,7 @@ public sealed record PromptRequest
     /// <summary>Tools declared to the model; null = the session's, or none.</summary>
     public IReadOnlyList<ToolDefinition>? Tools { get; init; }
 
-    /// <summary>Whether other requests will bring the same system text and tools: then what the model makes of them is worth keeping, see <see cref="PrefixStore"/>.</summary>
+    /// <summary>Whether the tools, like <see cref="DefaultSystem"/>, are those of all requests that bring none: then what the model makes of both is worth keeping, see <see cref="PrefixStore"/>.</summary>
     public bool IsBeginningShared { get; init; }
 
     /// <summary>Those of the declared tools that are run here; null = every call is the sender's to run.</summary>

@@ -103,7 +103,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         if (options.Store is { State: { } state, Prefixes: > 0 and var prefixes })
         {
             engine.Prefixes = new PrefixStore(Path.Combine(state, "prefixes"), prefixes, engine, problem => LogPrefix(log, problem));
-            worker.Expected = new PromptRequest { Id = "", System = options.Model.System, Tools = served.Tools, Think = options.Sampling.Thinking, Sampling = engine.DefaultSampling, ReceivedTimestamp = 0 };
+            worker.Expected = new PromptRequest { Id = "", DefaultSystem = options.Model.System, Tools = served.Tools, Think = options.Sampling.Thinking, Sampling = engine.DefaultSampling, ReceivedTimestamp = 0 };
         }
 
         if (served.Acting.Count == 0 && tools.Any(tool => tool.Action is not null))

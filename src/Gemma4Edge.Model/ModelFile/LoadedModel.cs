@@ -1,4 +1,5 @@
 using System.IO.Hashing;
+using System.Text;
 using Gemma4Edge.Kernels;
 using Gemma4Edge.Model.Text;
 
@@ -28,7 +29,6 @@ public sealed class LoadedModel : IDisposable
         Generation = contents.Generation;
         ChatTemplateText = contents.ChatTemplate;
         FileBytes = files.Sum(file => file.Length);
-        Version = string.Join('\n', files.Select(file => FormattableString.Invariant($"{System.IO.Path.GetFullPath(file.Path)} {file.Length} {File.GetLastWriteTimeUtc(file.Path).Ticks}")));
         Tensors = [.. contents.Tensors.All.Select(tensor => tensor.ToInfo())];
 
         var builder = new WeightsBuilder(contents);
@@ -142,8 +142,22 @@ public sealed class LoadedModel : IDisposable
             : throw new ModelFileException(Path, 0, $"The tokenizer has {tokenizer.VocabSize} ids, the network {Config.VocabSize} embeddings.", "Use the tokenizer that belongs to the weights.");
     }
 
-    /// <summary>Names this version of the files: path, size and time of last change of each. Reading all of them would tell more, and take a minute.</summary>
-    public string Version { get; }
+    /// <summary>XXH128 (16 bytes) of what tells this model from others of its shape: its metadata, and of every tensor name, format, checksum and the 4 KiB in its middle. Reading all of them would tell more, and take a minute.</summary>
+    /// <exception cref="IOException">The folder's config.json is gone.</exception>
+    public byte[] Fingerprint()
+    {
+        const int SampleBytes = 4096;
+        var hash = new XxHash128();
+        hash.Append(Format == "gguf" ? _files[0].Span(0, (int)Math.Min(int.MaxValue, Contents.Tensors.All.Min(tensor => tensor.Offset))) : File.ReadAllBytes(System.IO.Path.Combine(Path, "config.json")));
+        foreach (StoredTensor tensor in Contents.Tensors.All)
+        {
+            hash.Append(Encoding.UTF8.GetBytes(FormattableString.Invariant($"{tensor.Name} {tensor.ToInfo().Format} {tensor.Bytes} {tensor.Checksum}")));
+            long middle = tensor.Bytes / 2;
+            hash.Append(tensor.File.Span(tensor.Offset + middle, (int)Math.Min(SampleBytes, tensor.Bytes - middle)));
+        }
+
+        return hash.GetHashAndReset();
+    }
 
     /// <summary>Starts to read the per-layer embeddings of tokens that are run next. A cold row otherwise costs several page faults, one after another.</summary>
     /// <param name="tokens">Token ids, each below <see cref="Gemma4Config.VocabSize"/>.</param>

@@ -71,14 +71,14 @@ public sealed class InferenceWorkerTests : IDisposable
         const string System = "Smart home with these areas: kitchen, hallway, office.";
         DirectoryInfo folder = Directory.CreateTempSubdirectory("prefixes-");
         _engine.Prefixes = new PrefixStore(folder.FullName, 1, _engine, problem => Assert.Fail(problem));
-        _worker.Expected = Request("", "") with { System = System };
+        _worker.Expected = Request("", "") with { DefaultSystem = System };
         _worker.Start();
         for (int attempts = 0; attempts < 6000 && folder.GetFiles("*.prefix").Length == 0; attempts++)
         {
             await Task.Delay(10, TestContext.Current.CancellationToken);
         }
 
-        RecordingSink sink = Add("hello", request => request with { System = System, Session = "new" });
+        RecordingSink sink = Add("hello", request => request with { DefaultSystem = System, Session = "new" });
         await All(sink);
         Assert.InRange(sink.CachedTokens, 10, sink.PromptTokens - 5);
         folder.Delete(recursive: true);
@@ -92,7 +92,7 @@ public sealed class InferenceWorkerTests : IDisposable
         DirectoryInfo folder = Directory.CreateTempSubdirectory("prefixes-");
         using InferenceEngine engine = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Context = 1024, PrefillChunk = 1, Threads = 1 });
         engine.Prefixes = new PrefixStore(folder.FullName, 1, engine, problem => Assert.Fail(problem));
-        using var worker = new InferenceWorker(engine, _queue, _metrics, maxSessions: 1) { Expected = Request("", "") with { System = string.Join(' ', Enumerable.Repeat("kitchen", Words)) } };
+        using var worker = new InferenceWorker(engine, _queue, _metrics, maxSessions: 1) { Expected = Request("", "") with { DefaultSystem = string.Join(' ', Enumerable.Repeat("kitchen", Words)) } };
         worker.Start();
         Assert.True(SpinWait.SpinUntil(() => engine.Transformer.LayersRun > 0, TimeSpan.FromMinutes(1)));
         RecordingSink sink = Add("hello");

@@ -1,5 +1,8 @@
+using Gemma4Edge.Kernels;
 using Gemma4Edge.Model;
+using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Tests.Model;
 
 namespace Gemma4Edge.Tests.Runtime;
 
@@ -61,6 +64,28 @@ public sealed class PrefixStoreTests : IDisposable
         Assert.Empty(Files);
     }
 
+    /// <summary>Not in the request that brings it, and not in a later one of that conversation.</summary>
+    [Theory, InlineData("system"), InlineData("message"), InlineData("tools")]
+    public void WhatASenderBrings_IsNotWritten(string what)
+    {
+        PrefixStore store = Store();
+        _engine.Prefixes = store;
+        ChatSession session = _engine.OpenSession();
+        PromptRequest own = Request("hello", "Smart home.");
+        own = what switch
+        {
+            "system" => own with { System = "Secret." },
+            "message" => own with { Prompt = null, Messages = [new ChatMessage(ChatRole.System, "Secret."), new ChatMessage(ChatRole.User, "hello")] },
+            _ => own with { Tools = [DemoTools.All[0]], IsBeginningShared = false },
+        };
+        session.Generate(own, new RecordingSink(), CancellationToken.None);
+        store.Write();
+        Assert.Empty(Files);
+        session.Generate(Request("thanks", "Smart home."), new RecordingSink(), CancellationToken.None);
+        store.Write();
+        Assert.Equal(what == "tools" ? 1 : 0, Files.Length); // then tools and system text are the node's again
+    }
+
     [Fact]
     public void TheLeastRecentlyUsed_GoesFirst()
     {
@@ -73,6 +98,12 @@ public sealed class PrefixStoreTests : IDisposable
         Assert.True(Ask("thanks", store, "One.").Usage.Cached > 0);
         Assert.Equal(0, Ask("thanks", store, "Two.").Usage.Cached);
         Assert.Equal(Files, Directory.GetFiles(_folder));
+
+        store = Store(most: 2);
+        Ask("thanks", store, "Three.");
+        store = Store(most: 2); // the order outlives the process
+        Ask("hello", store, "Four.");
+        Assert.True(Ask("thanks", store, "Three.").Usage.Cached > 0);
     }
 
     /// <summary>Cut anywhere or with one bit turned, before a start or while it runs: computed again, told, never used.</summary>
@@ -107,14 +138,65 @@ public sealed class PrefixStoreTests : IDisposable
         Assert.Equal(whole.Length, new FileInfo(Assert.Single(Files)).Length); // and kept anew
     }
 
-    [Fact]
-    public void AnotherModelOrSetting_DoesNotUseIt()
+    /// <summary>The model's files keep their path, size and time, as when a package brings another training of the same shape.</summary>
+    [Theory]
+    [InlineData("nothing", true)]
+    [InlineData("weights", false)]
+    [InlineData("config", false)]
+    [InlineData("kernel", false)]
+    [InlineData("kv", false)]
+    [InlineData("activations", false)]
+    public void AnotherModelOrSetting_DoesNotUseIt(string change, bool isUsed)
     {
-        Ask("hello", Store());
-        using InferenceEngine other = InferenceEngine.Open(new EngineOptions { Model = TestData.DemoModel, Kv = KvCacheFormat.F32, Kernel = "scalar", Context = 800 });
-        other.Prefixes = new PrefixStore(_folder, 4, other, _reports.Add);
-        Assert.Contains("another model", Assert.Single(_reports), StringComparison.Ordinal);
-        Assert.Empty(Files);
+        using var model = new TemporaryFolder();
+        foreach (string file in Directory.GetFiles(TestData.DemoModel, "*.*"))
+        {
+            File.Copy(file, model[Path.GetFileName(file)]);
+        }
+
+        var options = new EngineOptions { Model = model.Path, Context = 800, Threads = 1, Kernel = "scalar" };
+        int[] prompt = [.. Enumerable.Range(3, 40)];
+        using (InferenceEngine before = InferenceEngine.Open(options))
+        {
+            KvCache computed = before.NewCache();
+            before.Transformer.Forward(prompt.AsSpan(0, 20), computed, LogitRows.None, CancellationToken.None);
+            var store = new PrefixStore(_folder, 4, before, _reports.Add);
+            store.Take(computed);
+            store.Write();
+        }
+
+        Change(model["model.safetensors"], change == "weights", bytes =>
+        {
+            for (int i = bytes.Length / 2; i < bytes.Length; i += 64)
+            {
+                bytes[i] ^= 0x10;
+            }
+        });
+        Change(model["config.json"], change == "config", bytes => bytes[bytes.IndexOf((byte)'\n')] = (byte)' ');
+        options = change switch
+        {
+            "kernel" => options with { Kernel = null },
+            "kv" => options with { Kv = KvCacheFormat.F32 },
+            "activations" => options with { Activations = ActivationFormat.Float },
+            _ => options,
+        };
+        using InferenceEngine after = InferenceEngine.Open(options);
+        KvCache cache = after.NewCache();
+        new PrefixStore(_folder, 4, after, _reports.Add).Load(cache, prompt);
+        Assert.Equal(isUsed ? 20 : 0, cache.Length);
+        Assert.Equal(isUsed ? 0 : 1, _reports.Count(report => report.Contains("another model", StringComparison.Ordinal)));
+
+        static void Change(string path, bool isWanted, Action<byte[]> change)
+        {
+            if (isWanted)
+            {
+                DateTime time = File.GetLastWriteTimeUtc(path);
+                byte[] bytes = File.ReadAllBytes(path);
+                change(bytes);
+                File.WriteAllBytes(path, bytes);
+                File.SetLastWriteTimeUtc(path, time);
+            }
+        }
     }
 
     [Fact]
@@ -139,19 +221,22 @@ public sealed class PrefixStoreTests : IDisposable
     private GenerationResult Ask(string prompt, PrefixStore? store, string? system = "Smart home.", bool tools = true, bool isShared = true)
     {
         _engine.Prefixes = store;
-        var request = new PromptRequest
-        {
-            Id = "a1",
-            Prompt = prompt,
-            System = system,
-            Tools = tools ? DemoTools.All : [],
-            IsBeginningShared = isShared,
-            Sampling = SamplingOptions.Greedy,
-            MaxTokens = 30,
-            ReceivedTimestamp = System.Diagnostics.Stopwatch.GetTimestamp(),
-        };
+        PromptRequest request = Request(prompt, system) with { Tools = tools ? DemoTools.All : [], IsBeginningShared = isShared };
         GenerationResult result = _engine.OpenSession().Generate(request, new RecordingSink(), CancellationToken.None);
         store?.Write();
         return result;
     }
+
+    /// <summary>As the service makes it: the node's own system text and tools.</summary>
+    private static PromptRequest Request(string prompt, string? system) => new()
+    {
+        Id = "a1",
+        Prompt = prompt,
+        DefaultSystem = system,
+        Tools = DemoTools.All,
+        IsBeginningShared = true,
+        Sampling = SamplingOptions.Greedy,
+        MaxTokens = 30,
+        ReceivedTimestamp = System.Diagnostics.Stopwatch.GetTimestamp(),
+    };
 }
