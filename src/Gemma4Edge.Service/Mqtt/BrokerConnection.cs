@@ -63,6 +63,7 @@ internal static class BrokerConnection
             }
 
             reason = $"it refuses the connection: {result.ResultCode} {result.ReasonString}".TrimEnd();
+            isRefusal = !IsTooBusy(result.ResultCode);
             hint = result.ResultCode switch
             {
                 MqttClientConnectResultCode.NotAuthorized or MqttClientConnectResultCode.BadUserNameOrPassword => user is not null
@@ -71,8 +72,7 @@ internal static class BrokerConnection
                 MqttClientConnectResultCode.RetainNotSupported => "A node needs retained messages; in mosquitto.conf: retain_available true.",
                 MqttClientConnectResultCode.QoSNotSupported => "A node needs QoS 1; in mosquitto.conf: max_qos 1, or 2.",
                 MqttClientConnectResultCode.ClientIdentifierNotValid => "Its log says what it has against the name.",
-                MqttClientConnectResultCode.ServerBusy or MqttClientConnectResultCode.ServerUnavailable or MqttClientConnectResultCode.QuotaExceeded
-                    or MqttClientConnectResultCode.ConnectionRateExceeded => "It has too much to do: try again later.",
+                var code when IsTooBusy(code) => "It has too much to do: try again later.",
                 _ => hint,
             };
         }
@@ -87,6 +87,9 @@ internal static class BrokerConnection
 
         throw new BrokerUnavailableException(address.ToString(), reason, hint, cause) { IsRefusal = isRefusal };
     }
+
+    private static bool IsTooBusy(MqttClientConnectResultCode code) => code is MqttClientConnectResultCode.ServerBusy or MqttClientConnectResultCode.ServerUnavailable
+        or MqttClientConnectResultCode.QuotaExceeded or MqttClientConnectResultCode.ConnectionRateExceeded;
 
     /// <summary>Whether an exception tells that the connection is bad, not that the program is.</summary>
     /// <remarks>The client library throws InvalidOperationException when it is called while an earlier connect or disconnect is still under way.</remarks>

@@ -135,7 +135,7 @@ internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, Req
 
         failure = entry.Acted ? failure.AfterActing() : failure;
         Flush(_text.Length);
-        End(null, ErrorOf(failure));
+        End(null, IsAnswer ? Payloads.AnswerError(_id, failure, DateTimeOffset.UtcNow) : Payloads.Error(_id, _seq, failure));
         string type = failure.Code switch
         {
             FailureCode.Cancelled => "cancelled",
@@ -149,18 +149,9 @@ internal sealed class MqttReplySink(ParsedRequest parsed, LedgerEntry entry, Req
     {
         var reply = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer, final);
         ledger.Finish(entry, reply);
-        outbox.Add(new OutboundMessage(reply.Topic, final)
-        {
-            Correlation = reply.Correlation,
-            Retain = reply.Retain,
-            AwaitsReader = IsRestarted,
-            Instead = problem => ErrorOf(entry.Acted ? Failures.CannotBePublished(problem).AfterActing() : Failures.CannotBePublished(problem)),
-            Answered = () => ledger.Answer(entry),
-        });
+        outbox.Add(OutboundMessage.Of(reply, entry.Acted) with { AwaitsReader = IsRestarted, Answered = () => ledger.Answer(entry) });
         state.RequestEnded(_id, result);
     }
-
-    private byte[] ErrorOf(GenerationFailure failure) => IsAnswer ? Payloads.AnswerError(_id, failure, DateTimeOffset.UtcNow) : Payloads.Error(_id, _seq, failure);
 
     /// <summary>Sends the first characters of the text that waits.</summary>
     private void Flush(int length)

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
+using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Durability;
 
 namespace Gemma4Edge.Service.Mqtt;
 
@@ -21,6 +23,20 @@ internal sealed record OutboundMessage(string Topic, byte[] Payload)
 
     /// <summary>Called when the broker has answered for it, also with a refusal.</summary>
     public Action? Answered { get; init; }
+
+    /// <summary>A final event, now or again; an error takes its place where the broker cannot take it.</summary>
+    /// <param name="final">What is kept of it.</param>
+    /// <param name="hasActed">Whether a tool may have acted.</param>
+    public static OutboundMessage Of(StoredReply final, bool hasActed) => new(final.Topic, final.Payload)
+    {
+        Correlation = final.Correlation,
+        Retain = final.Retain,
+        Instead = problem =>
+        {
+            GenerationFailure failure = Failures.CannotBePublished(problem);
+            return Payloads.InPlaceOf(final, hasActed ? failure.AfterActing() : failure);
+        },
+    };
 }
 
 /// <summary>What waits to be published. Adding never waits: the compute thread adds, one publisher takes.</summary>

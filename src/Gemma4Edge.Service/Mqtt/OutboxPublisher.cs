@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Text;
 using Microsoft.Extensions.Logging;
 using MQTTnet;
 using MQTTnet.Protocol;
@@ -20,6 +22,7 @@ internal sealed partial class OutboxPublisher(Outbox outbox, ILogger log)
     /// <summary>How long after it has connected the node waits for others to do so as well.</summary>
     private static readonly TimeSpan s_return = TimeSpan.FromMinutes(1);
 
+    private readonly ConcurrentDictionary<string, bool> _told = new(); // topics of passing messages that are given up each time on this connection
     private volatile MqttClientDisconnectReason _lossReason;
     private long _connectedAt;
     private long _mostBytes = uint.MaxValue;
@@ -28,6 +31,8 @@ internal sealed partial class OutboxPublisher(Outbox outbox, ILogger log)
     public void Connected(MqttClientConnectResult broker)
     {
         Interlocked.Exchange(ref _connectedAt, Stopwatch.GetTimestamp());
+        _lossReason = MqttClientDisconnectReason.NormalDisconnection;
+        _told.Clear();
         Interlocked.Exchange(ref _mostBytes, broker.MaximumPacketSize is > 0 and var most ? most : uint.MaxValue);
     }
 
@@ -117,7 +122,7 @@ internal sealed partial class OutboxPublisher(Outbox outbox, ILogger log)
     /// <summary>Sees to what becomes of a message that was tried: it is told, or comes again, or something else comes in its place.</summary>
     private void Leave(OutboundMessage message, string? problem, bool isUnread, CancellationToken stopping)
     {
-        if (problem is not null)
+        if (problem is not null && (message.AtLeastOnce || _told.TryAdd(message.Topic, true)))
         {
             LogGivenUp(message.Topic, problem);
         }
@@ -140,7 +145,7 @@ internal sealed partial class OutboxPublisher(Outbox outbox, ILogger log)
     private string? Excess(OutboundMessage message)
     {
         long most = Interlocked.Read(ref _mostBytes);
-        int bytes = PacketOverheadBytes + message.Topic.Length + message.Payload.Length + (message.Correlation?.Length ?? 0);
+        int bytes = PacketOverheadBytes + Encoding.UTF8.GetByteCount(message.Topic) + message.Payload.Length + (message.Correlation?.Length ?? 0);
         return bytes > most ? $"it has {bytes} bytes, and the broker takes {most} in a packet" : null;
     }
 

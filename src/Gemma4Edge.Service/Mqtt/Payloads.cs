@@ -3,6 +3,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Gemma4Edge.Model.Text;
 using Gemma4Edge.Runtime;
+using Gemma4Edge.Service.Durability;
 using Gemma4Edge.Service.Telemetry;
 
 namespace Gemma4Edge.Service.Mqtt;
@@ -111,6 +112,14 @@ internal static class Payloads
         WriteRounded(json, "total_ms", result.Timings.TotalMs);
         json.WriteEndObject();
     });
+
+    /// <summary>An error that takes the place of a final event that was made earlier: the same id and number.</summary>
+    public static byte[] InPlaceOf(StoredReply final, GenerationFailure failure)
+    {
+        using JsonDocument made = JsonDocument.Parse(final.Payload);
+        string? id = made.RootElement.GetProperty("id").GetString();
+        return made.RootElement.TryGetProperty("seq", out JsonElement seq) ? Error(id, seq.GetInt32(), failure) : AnswerError(id, failure, DateTimeOffset.UtcNow);
+    }
 
     /// <summary>The <c>info</c> topic.</summary>
     public static byte[] Info(string node, string instance, NodeInfo info, IReadOnlyList<ToolDefinition> tools) => Object(json =>

@@ -170,7 +170,7 @@ internal sealed partial class PoolConnection(MqttOptions options, NodeState stat
 
     private async Task OnReceivedAsync(MqttApplicationMessageReceivedEventArgs e)
     {
-        if (_probe.Takes(e.ApplicationMessage))
+        if (_probe.Takes(e.ApplicationMessage) || !options.Pools.Any(pool => e.ApplicationMessage.Topic == NodeTopics.PoolRequest(pool)))
         {
             return;
         }

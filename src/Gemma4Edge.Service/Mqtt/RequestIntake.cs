@@ -44,7 +44,7 @@ internal sealed partial class RequestIntake(
                 return Task.CompletedTask; // that final is still on its way
             case Delivery.Finished:
                 LogDuplicate(parsed.Id!);
-                return Tell(new OutboundMessage(known!.Final!.Topic, known.Final.Payload) { Correlation = parsed.Reply.Correlation, Retain = known.Final.Retain });
+                return Tell(OutboundMessage.Of(known!.Final!, known.Acted) with { Correlation = parsed.Reply.Correlation });
             case Delivery.Conflict when parsed.DuplicateKey is not null:
                 return Refuse(parsed, RequestParser.BadRequest($"request.id: '{parsed.Id}' named another request within the last 10 minutes."));
             default: // new, or another message under a number that was used before
@@ -59,7 +59,7 @@ internal sealed partial class RequestIntake(
         {
             if (entry.Final is { } final)
             {
-                outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, AwaitsReader = true, Answered = () => ledger.Answer(entry) });
+                outbox.Add(OutboundMessage.Of(final, entry.Acted) with { AwaitsReader = true, Answered = () => ledger.Answer(entry) });
             }
             else
             {
@@ -165,7 +165,7 @@ internal sealed partial class RequestIntake(
         served.Metrics.RequestFailed(end, parsed.Request?.ReceivedTimestamp);
         var final = new StoredReply(parsed.Reply.Topic, parsed.Reply.Correlation, IsAnswer(parsed), ErrorOf(parsed, end, null));
         ledger.Finish(entry, final);
-        outbox.Add(new OutboundMessage(final.Topic, final.Payload) { Correlation = final.Correlation, Retain = final.Retain, AwaitsReader = true, Answered = () => ledger.Answer(entry) });
+        outbox.Add(OutboundMessage.Of(final, entry.Acted) with { AwaitsReader = true, Answered = () => ledger.Answer(entry) });
     }
 
     private void Queue(ParsedRequest parsed, LedgerEntry entry, bool isPool, bool isRestarted)

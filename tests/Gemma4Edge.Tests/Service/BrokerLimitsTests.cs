@@ -61,6 +61,10 @@ public sealed class BrokerLimitsTests
         JsonElement error = Outsider.Json(final);
         Assert.Equal(("large", "internal"), (error.GetProperty("id").GetString(), error.GetProperty("error").GetProperty("code").GetString()));
         Assert.Matches("it has 3[0-9]{3} bytes, and the broker takes 3000 in a packet", error.GetProperty("error").GetProperty("message").GetString());
+        await outsider.PublishAsync("request", $$"""{"id":"large","prompt":"{{text}}"}""", Outsider.Reply, [8]); // again
+        MqttApplicationMessage again = await outsider.NextAsync(Outsider.Reply);
+        Assert.Equal([8], again.CorrelationData);
+        Assert.Equal(Outsider.Text(final), Outsider.Text(again));
         await outsider.PublishAsync("request", """{"id":"small","prompt":"hi"}""", Outsider.Reply);
         Assert.Equal("done", (await outsider.NextJsonAsync()).GetProperty("type").GetString()); // and no offline or online before it
     }
