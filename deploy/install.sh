@@ -64,6 +64,7 @@ if [ -z "$root" ] && ! "$folder/gemma4edge" version >/dev/null; then
 fi
 
 # Each appears whole or, on a full disk, not at all; a running service keeps the old ones until its restart.
+trap 'rm -rf "$binary.new" "$share/demo-model.new"' EXIT
 install -D -m 755 "$folder/gemma4edge" "$binary.new"
 install -d -m 755 "$share"
 rm -rf "$share/demo-model.new"

@@ -18,6 +18,7 @@ namespace Gemma4Edge.Service.Telemetry;
 /// </remarks>
 internal sealed class OtlpExport(string node, ILogger log) : IHostedService, IDisposable
 {
+    private const int MostAnswerBytes = 64 << 10;
     private const string ForAll = "OTEL_EXPORTER_OTLP_";
     private const string ForMetrics = "OTEL_EXPORTER_OTLP_METRICS_";
     private static readonly TimeSpan s_firstExport = TimeSpan.FromSeconds(15);
@@ -69,7 +70,7 @@ internal sealed class OtlpExport(string node, ILogger log) : IHostedService, IDi
                 }
 
                 Func<HttpClient> newClient = options.HttpClientFactory; // the library's own, which knows about certificates
-                options.HttpClientFactory = () => new HttpClient(new WatchingHandler(newClient(), collector)) { Timeout = TimeSpan.FromMilliseconds(options.TimeoutMilliseconds) };
+                options.HttpClientFactory = () => new HttpClient(new WatchingHandler(Bounded(newClient()), collector)) { Timeout = TimeSpan.FromMilliseconds(options.TimeoutMilliseconds) };
             })
             .Build();
         _ = Task.Run(() => _provider.ForceFlush((int)s_firstExport.TotalMilliseconds), CancellationToken.None); // whether there is a collector or not, the node starts
@@ -94,6 +95,13 @@ internal sealed class OtlpExport(string node, ILogger log) : IHostedService, IDi
         }
 
         return null;
+    }
+
+    /// <summary>A collector answers in a few bytes; they are read whole, for the watch wants what stands at their end.</summary>
+    private static HttpClient Bounded(HttpClient client)
+    {
+        client.MaxResponseContentBufferSize = MostAnswerBytes;
+        return client;
     }
 
     /// <summary>Sends what it is given through the library's client, and tells how that went.</summary>
