@@ -190,7 +190,7 @@ public sealed partial class ServiceHost : IAsyncDisposable
         return new ServiceHost(host, worker, systemd, new Owned(ledger, owned));
     }
 
-    /// <summary>Starts everything. When it returns, the node is online.</summary>
+    /// <summary>Starts everything. When it returns, the node is online, here or in another process that this one stands back for.</summary>
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached or started.</exception>
     public async Task StartAsync(CancellationToken cancellation)
     {

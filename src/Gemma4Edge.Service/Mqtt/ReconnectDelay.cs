@@ -2,8 +2,7 @@ namespace Gemma4Edge.Service.Mqtt;
 
 /// <summary>How long to wait before the next attempt to connect: a quarter of a second, doubled up to half a minute, half of it by chance, so that nodes do not come back in step.</summary>
 /// <remarks>
-/// A connection that did not last half a minute counts as one more failed attempt: two nodes of one name, of which each throws the other out,
-/// soon do so twice a minute only. Where the broker did not throw the node out, but died, a few seconds are the most. One thread.
+/// A connection that did not last half a minute counts as one more failed attempt. Where the broker did not throw the node out, but died, a few seconds are the most. One thread.
 /// </remarks>
 internal sealed class ReconnectDelay(TimeProvider clock)
 {
