@@ -42,7 +42,7 @@ internal sealed partial class MqttBridge : IHostedService, IDisposable
         _intake = new RequestIntake(served, _topics, parser, ledger, Outbox, _state, log);
         bool isEmbedded = options.Mqtt.Broker == MqttOptions.Embedded; // its publish interceptor has handed the message in before the sender was answered
         _discovery = options.HomeAssistant.Enabled ? new DeviceDiscovery(options.HomeAssistant.Prefix, _topics, served.Info) { TelemetryIntervalSeconds = options.Telemetry.IntervalSeconds } : null;
-        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log) { StatusTopic = _discovery?.Status };
+        _connection = new MqttConnection(options.Mqtt, _topics, Outbox, Announcement, isEmbedded ? static _ => Task.CompletedTask : Receive, log) { StatusTopic = _discovery?.Status, Probed = _state.Touch };
         _pools = options.Mqtt.Pools.Count > 0 ? new PoolConnection(options.Mqtt, _state, Outbox, Receive, log) : null;
         SetTools(options.Tools, served.Tools, served.Acting);
         if (ledger.CutBytes > 0)

@@ -38,6 +38,9 @@ internal sealed partial class MqttConnection(
     /// <summary>Where Home Assistant says that it has come up; null = nobody wants to know.</summary>
     public string? StatusTopic { get; init; }
 
+    /// <summary>Answers another process that asks whether the node lives; it must not wait. Null = nothing does.</summary>
+    public Action? Probed { get; init; }
+
     /// <summary>Names this process among those that may be online as the node.</summary>
     public string Instance => _namesake.Instance;
 
@@ -56,14 +59,14 @@ internal sealed partial class MqttConnection(
     /// <summary>Under which name a node connects.</summary>
     public static string ClientIdOf(string node) => $"gemma4edge-{node}";
 
-    /// <summary>Connects for the first time and starts to work.</summary>
+    /// <summary>Starts to work: connected, or standing back for another process that is online as the node.</summary>
     /// <exception cref="BrokerUnavailableException">The broker cannot be reached, or refuses.</exception>
     public async Task StartAsync(CancellationToken cancellation)
     {
         _client.ApplicationMessageReceivedAsync += OnReceivedAsync;
         _client.DisconnectedAsync += OnDisconnectedAsync;
         Task answering = AnswerAsync(_stopping.Token); // already now: a broker whose deliveries wait for answers delivers no probe
-        bool isTaken = options.Broker != MqttOptions.Embedded && await _namesake.IsAliveAsync(mayHaveJustCome: false, cancellation).ConfigureAwait(false);
+        bool isTaken = await _namesake.IsAliveAsync(mayHaveJustCome: false, cancellation).ConfigureAwait(false);
         try
         {
             if (!isTaken)
@@ -238,7 +241,13 @@ internal sealed partial class MqttConnection(
         e.AutoAcknowledge = false;
         try
         {
-            Task taken = _probe.Takes(e.ApplicationMessage) ? Task.CompletedTask : received(InboundMessage.From(e));
+            bool isProbe = _probe.Takes(e.ApplicationMessage);
+            if (isProbe && outbox.IsConnected) // before that it is the node's own
+            {
+                Probed?.Invoke();
+            }
+
+            Task taken = isProbe ? Task.CompletedTask : received(InboundMessage.From(e));
             _unanswered.Writer.TryWrite((e, taken, Interlocked.Read(ref _connection)));
         }
         catch (Exception bug) // the client library would swallow it; nothing here knows what broke, so the process must end
@@ -286,7 +295,7 @@ internal sealed partial class MqttConnection(
             }
             else
             {
-                LogLost(options.Address, e.Reason, e.ReasonString ?? e.Exception?.Message);
+                LogLost(options.Address, e.Reason, e.ReasonString ?? e.Exception?.Message ?? "without a reason, as when the broker dies or another process connects with the same Mqtt:Node");
             }
 
             _lost.Release();
@@ -299,7 +308,7 @@ internal sealed partial class MqttConnection(
     private partial void LogConnected(BrokerAddress broker);
 
     [LoggerMessage(EventId = 2, Level = LogLevel.Warning, Message = "Lost {broker}: {reason} {detail}")]
-    private partial void LogLost(BrokerAddress broker, MqttClientDisconnectReason reason, string? detail);
+    private partial void LogLost(BrokerAddress broker, MqttClientDisconnectReason reason, string detail);
 
     [LoggerMessage(EventId = 3, Level = LogLevel.Debug, Message = "{problem}")]
     private partial void LogStillAway(string problem);

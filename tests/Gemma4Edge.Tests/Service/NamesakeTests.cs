@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using Gemma4Edge.Service;
 using Gemma4Edge.Service.Mqtt;
 using Gemma4Edge.Tests.Service.Systemd;
@@ -80,13 +82,69 @@ public sealed class NamesakeTests
             await AnnounceAsync(dead.Client);
         }
 
-        var namesake = new Namesake(new MqttOptions { Broker = $"mqtt://127.0.0.1:{broker.Port}" }, new NodeTopics("kitchen"), NullLogger.Instance) { Silence = TimeSpan.FromSeconds(6) };
+        Namesake namesake = At(broker.Port);
         Assert.False(await namesake.IsAliveAsync(mayHaveJustCome: false, TestContext.Current.CancellationToken));
         Task waiting = namesake.WaitUntilGoneAsync(TestContext.Current.CancellationToken);
         await Task.Delay(3000, TestContext.Current.CancellationToken);
         Assert.Equal("attic-1", namesake.StandsBackFor);
         await waiting.WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
         Assert.Null(namesake.StandsBackFor);
+    }
+
+    /// <summary>A node that has nothing to do, and whose telemetry comes once an hour, lives nevertheless. That the looking connection breaks says nothing about it.</summary>
+    [Fact]
+    public async Task NamesakeThatIsIdle_IsWaitedFor()
+    {
+        using var broker = new Mosquitto();
+        await using TestNode idle = await TestNode.StartAsync(broker, change: options => options with { Telemetry = options.Telemetry with { IntervalSeconds = 3600 } });
+        await Task.Delay(1000, TestContext.Current.CancellationToken); // what it says at its start has been said
+        Namesake namesake = At(broker.Port);
+        Assert.True(await namesake.IsAliveAsync(mayHaveJustCome: false, TestContext.Current.CancellationToken));
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        Task waiting = namesake.WaitUntilGoneAsync(enough.Token);
+        await Task.Delay(namesake.Silence + TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
+        Assert.False(waiting.IsCompleted);
+        Assert.NotNull(namesake.StandsBackFor);
+        await (await Outsider.ReturnAsync(broker.Port, $"gemma4edge-kitchen-{namesake.Instance}")).DisposeAsync(); // throws the looking connection out
+        while (namesake.StandsBackFor is not null)
+        {
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        }
+
+        await Task.Delay(6000, TestContext.Current.CancellationToken);
+        Assert.False(waiting.IsCompleted);
+        Assert.NotNull(namesake.StandsBackFor);
+        await enough.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+    }
+
+    /// <summary>One that goes while it is looked for is not waited for any longer.</summary>
+    [Fact]
+    public async Task NamesakeThatGoesMeanwhile_IsNotWaitedFor()
+    {
+        using var broker = new Mosquitto();
+        await using Outsider other = await Outsider.ConnectAsync(broker.Port);
+        await other.Client.PublishStringAsync("gemma4edge/kitchen/availability", "online", retain: true); // of an earlier version: it has no info that names it
+        Task<bool> looking = At(broker.Port).IsAliveAsync(mayHaveJustCome: false, TestContext.Current.CancellationToken);
+        await Task.Delay(1000, TestContext.Current.CancellationToken);
+        Assert.False(looking.IsCompleted);
+        await other.Client.PublishStringAsync("gemma4edge/kitchen/availability", "offline", retain: true);
+        Assert.False(await looking.WaitAsync(TimeSpan.FromSeconds(4), TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>Where nobody answers, the look says so: a connect after it would wait as long again.</summary>
+    [Fact]
+    public async Task BrokerThatIsSilentOrAway_IsToldAtOnce()
+    {
+        using var silent = new TcpListener(IPAddress.Loopback, 0);
+        silent.Start();
+        var unanswered = await Assert.ThrowsAsync<BrokerUnavailableException>(
+            () => At(((IPEndPoint)silent.LocalEndpoint).Port).IsAliveAsync(mayHaveJustCome: false, TestContext.Current.CancellationToken));
+        Assert.Contains("has not answered within", unanswered.Message, StringComparison.Ordinal);
+        int port = Mosquitto.FreePort();
+        await Assert.ThrowsAsync<BrokerUnavailableException>(() => At(port).WaitUntilGoneAsync(TestContext.Current.CancellationToken));
+        var embedded = new Namesake(new MqttOptions { Broker = MqttOptions.Embedded, EmbeddedPort = port }, new NodeTopics("kitchen"), NullLogger.Instance);
+        await embedded.WaitUntilGoneAsync(TestContext.Current.CancellationToken); // does not look: it lets nobody else in
     }
 
     /// <summary>Its broker hands the node everything by itself: a second one would do it all again.</summary>
@@ -103,6 +161,9 @@ public sealed class NamesakeTests
         await outsider.PublishAsync("request", """{"id":"a","prompt":"hi"}""", Outsider.Reply);
         Assert.Equal("done", (await outsider.NextJsonAsync()).GetProperty("type").GetString());
     }
+
+    private static Namesake At(int port) =>
+        new(new MqttOptions { Broker = $"mqtt://127.0.0.1:{port}" }, new NodeTopics("kitchen"), NullLogger.Instance) { Silence = TimeSpan.FromSeconds(6) };
 
     private static async Task AnnounceAsync(IMqttClient client)
     {
