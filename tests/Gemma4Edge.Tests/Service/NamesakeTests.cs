@@ -124,12 +124,12 @@ public sealed class NamesakeTests
     {
         using var broker = new Mosquitto();
         await using Outsider other = await Outsider.ConnectAsync(broker.Port);
-        await other.Client.PublishStringAsync("gemma4edge/kitchen/availability", "online", retain: true); // of an earlier version: it has no info that names it
+        await other.Client.PublishStringAsync("gemma4edge/kitchen/availability", "online", retain: true, cancellationToken: TestContext.Current.CancellationToken); // of an earlier version: it has no info that names it
         Task<bool> looking = At(broker.Port).IsAliveAsync(mayHaveJustCome: false, TestContext.Current.CancellationToken);
         await Task.Delay(1000, TestContext.Current.CancellationToken);
         Assert.False(looking.IsCompleted);
-        await other.Client.PublishStringAsync("gemma4edge/kitchen/availability", "offline", retain: true);
-        Assert.False(await looking.WaitAsync(TimeSpan.FromSeconds(4), TestContext.Current.CancellationToken));
+        await other.Client.PublishStringAsync("gemma4edge/kitchen/availability", "offline", retain: true, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.False(await looking.WaitAsync(TimeSpan.FromSeconds(9), TestContext.Current.CancellationToken));
     }
 
     /// <summary>Where nobody answers, the look says so: a connect after it would wait as long again.</summary>
