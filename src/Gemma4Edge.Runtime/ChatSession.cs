@@ -43,17 +43,17 @@ public sealed class ChatSession
     internal void Prepare(PromptRequest request, CancellationToken cancellation)
     {
         (List<int> ids, int systemTurn) = Render([new ChatMessage(ChatRole.User, "")], request.DefaultSystem, request.Tools ?? [], request.Think);
-        ReadOnlySpan<int> beginning = CollectionsMarshal.AsSpan(ids)[..systemTurn];
-        if (_engine.Prefixes is not { } prefixes || beginning.Length is 0 || beginning.Length >= _engine.Context || !prefixes.Lacks(beginning))
+        ReadOnlySpan<int> prefix = CollectionsMarshal.AsSpan(ids)[..systemTurn];
+        if (_engine.Prefixes is not { } prefixes || prefix.Length is 0 || prefix.Length >= _engine.Context || !prefixes.Lacks(prefix))
         {
             return;
         }
 
         _cache.TryTruncate(0);
-        _engine.Model.PrefetchPerLayerRows(beginning);
-        while (_cache.Length < beginning.Length)
+        _engine.Model.PrefetchPerLayerRows(prefix);
+        while (_cache.Length < prefix.Length)
         {
-            ReadOnlySpan<int> chunk = beginning[_cache.Length..Math.Min(beginning.Length, _cache.Length + _engine.Transformer.MaxChunk)];
+            ReadOnlySpan<int> chunk = prefix[_cache.Length..Math.Min(prefix.Length, _cache.Length + _engine.Transformer.MaxChunk)];
             _engine.Transformer.Forward(chunk, _cache, LogitRows.None, cancellation);
         }
 
@@ -94,7 +94,7 @@ public sealed class ChatSession
 
         string? own = request.System ?? (request.Messages is null ? _system : null);
         string? system = own ?? (hasMessage ? null : request.DefaultSystem);
-        bool isShared = request.IsBeginningShared && own is null && !hasMessage; // what a sender brought, now or earlier, is not written to disk
+        bool isShared = request.IsPrefixShared && own is null && !hasMessage; // what a sender brought, now or earlier, is not written to disk
         IReadOnlyList<ToolDefinition> tools = request.Tools ?? (request.Messages is null ? _tools : []);
         var rounds = new ToolRounds(request, sink, cancellation);
         var sums = new RoundSums(request, started, queueMs);
@@ -145,7 +145,7 @@ public sealed class ChatSession
     }
 
     /// <summary>One prompt and what the model says to it.</summary>
-    private FinishReason Round(List<int> ids, int beginning, PromptRequest request, RoundSums sums, RoundAnswer answer, ITokenSink sink, CancellationToken cancellation)
+    private FinishReason Round(List<int> ids, int prefix, PromptRequest request, RoundSums sums, RoundAnswer answer, ITokenSink sink, CancellationToken cancellation)
     {
         if (ids.Count >= _engine.Context)
         {
@@ -167,7 +167,7 @@ public sealed class ChatSession
         SpecialTokens special = _engine.Tokenizer.Special;
         _parser.Begin(insideThought: ids.LastIndexOf(special.ChannelStart) > ids.LastIndexOf(special.ChannelEnd));
 
-        ReadOnlySpan<float> logits = Prefill(ids, beginning, sink, cancellation);
+        ReadOnlySpan<float> logits = Prefill(ids, prefix, sink, cancellation);
         while (true)
         {
             int id = _engine.Sampler.Next(logits);
@@ -206,19 +206,19 @@ public sealed class ChatSession
 
     /// <summary>Runs the tokens that the cache lacks, chunk by chunk; returns the logits of the last.</summary>
     /// <param name="ids">The prompt.</param>
-    /// <param name="beginning">How many of its first tokens are to be kept, if they are not yet: a chunk ends there.</param>
+    /// <param name="prefix">How many of its first tokens are to be kept, if they are not yet: a chunk ends there.</param>
     /// <param name="sink">Hears how far it is.</param>
     /// <param name="cancellation">Looked at between layers.</param>
-    private ReadOnlySpan<float> Prefill(List<int> ids, int beginning, ITokenSink sink, CancellationToken cancellation)
+    private ReadOnlySpan<float> Prefill(List<int> ids, int prefix, ITokenSink sink, CancellationToken cancellation)
     {
         ReadOnlySpan<int> prompt = CollectionsMarshal.AsSpan(ids), rest = prompt[_cache.Length..];
-        bool keeps = beginning > _cache.Length && _engine.Prefixes?.Lacks(prompt[..beginning]) == true;
+        bool keeps = prefix > _cache.Length && _engine.Prefixes?.Lacks(prompt[..prefix]) == true;
         int total = rest.Length;
         _engine.Model.PrefetchPerLayerRows(rest); // the disk works while the first chunk does
         while (true)
         {
             int count = Math.Min(rest.Length, _engine.Transformer.MaxChunk);
-            count = keeps && _cache.Length < beginning ? Math.Min(count, beginning - _cache.Length) : count;
+            count = keeps && _cache.Length < prefix ? Math.Min(count, prefix - _cache.Length) : count;
             bool last = count == rest.Length;
             ReadOnlySpan<float> logits = _engine.Transformer.Forward(rest[..count], _cache, last ? _engine.Sampler.Wants : LogitRows.None, cancellation);
             rest = rest[count..];
@@ -228,7 +228,7 @@ public sealed class ChatSession
                 return logits;
             }
 
-            if (keeps && _cache.Length == beginning)
+            if (keeps && _cache.Length == prefix)
             {
                 _engine.Prefixes!.Take(_cache);
             }

@@ -59,7 +59,7 @@ public sealed class PrefixStore
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            report($"Beginnings of prompts cannot be kept in {folder}: {e.Message}");
+            report($"Prefixes of prompts cannot be kept in {folder}: {e.Message}");
         }
     }
 

@@ -28,7 +28,7 @@ public sealed record PromptRequest
     public IReadOnlyList<ToolDefinition>? Tools { get; init; }
 
     /// <summary>Whether the tools, like <see cref="DefaultSystem"/>, are those of all requests that bring none: then what the model makes of both is worth keeping, see <see cref="PrefixStore"/>.</summary>
-    public bool IsBeginningShared { get; init; }
+    public bool IsPrefixShared { get; init; }
 
     /// <summary>Those of the declared tools that are run here; null = every call is the sender's to run.</summary>
     public ActingTools? Acting { get; init; }

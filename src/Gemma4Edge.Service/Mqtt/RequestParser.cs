@@ -120,7 +120,7 @@ internal sealed partial class RequestParser(NodeTopics topics, ReplyTopic allowe
                 System = fields.System,
                 DefaultSystem = defaults.System,
                 Tools = fields.Tools ?? defaults.Tools,
-                IsBeginningShared = fields.Tools is null,
+                IsPrefixShared = fields.Tools is null,
                 Acting = fields.Tools is null && fields.Execute ? defaults.Acting : null,
                 Sampling = fields.Sampling ?? defaults.Sampling,
                 MaxTokens = fields.MaxTokens ?? defaults.MaxTokens,

@@ -76,7 +76,7 @@ public sealed class PrefixStoreTests : IDisposable
         {
             "system" => own with { System = "Secret." },
             "message" => own with { Prompt = null, Messages = [new ChatMessage(ChatRole.System, "Secret."), new ChatMessage(ChatRole.User, "hello")] },
-            _ => own with { Tools = [DemoTools.All[0]], IsBeginningShared = false },
+            _ => own with { Tools = [DemoTools.All[0]], IsPrefixShared = false },
         };
         session.Generate(own, new RecordingSink(), CancellationToken.None);
         store.Write();
@@ -221,7 +221,7 @@ public sealed class PrefixStoreTests : IDisposable
     private GenerationResult Ask(string prompt, PrefixStore? store, string? system = "Smart home.", bool tools = true, bool isShared = true)
     {
         _engine.Prefixes = store;
-        PromptRequest request = Request(prompt, system) with { Tools = tools ? DemoTools.All : [], IsBeginningShared = isShared };
+        PromptRequest request = Request(prompt, system) with { Tools = tools ? DemoTools.All : [], IsPrefixShared = isShared };
         GenerationResult result = _engine.OpenSession().Generate(request, new RecordingSink(), CancellationToken.None);
         store?.Write();
         return result;
@@ -234,7 +234,7 @@ public sealed class PrefixStoreTests : IDisposable
         Prompt = prompt,
         DefaultSystem = system,
         Tools = DemoTools.All,
-        IsBeginningShared = true,
+        IsPrefixShared = true,
         Sampling = SamplingOptions.Greedy,
         MaxTokens = 30,
         ReceivedTimestamp = System.Diagnostics.Stopwatch.GetTimestamp(),
